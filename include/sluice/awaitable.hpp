@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What sluice's coroutines can await, and the base of everything that waits.
+//!
+//! An awaitable has the three functions of the language, with one difference: await_suspend()
+//! takes the environment of the awaiting chain as well,
+//!
+//!     bool await_ready() const noexcept;      // may be asked more than once
+//!     bool await_suspend(std::coroutine_handle<>, const environment&);  // false: go on at once
+//!     T await_resume();                       // takes the result, and not earlier
+//!
+//! It may be moved until it is awaited, and is awaited once.
+#pragma once
+
+#include <concepts>
+#include <coroutine>
+#include <utility>
+
+#include "sluice/environment.hpp"
+#include "sluice/reactor.hpp"
+
+namespace sluice {
+
+template <class A>
+concept awaitable = requires(A& a, std::coroutine_handle<> h, const environment& env) {
+    { a.await_ready() } -> std::convertible_to<bool>;
+    { a.await_suspend(h, env) } -> std::convertible_to<bool>;
+    a.await_resume();
+};
+
+//! What `co_await` of an A gives.
+template <class A>
+using await_result_t = decltype(std::declval<A&>().await_resume());
+
+namespace detail {
+
+//! Base of every awaiter that can be suspended: its place in the ready list and its ear for the
+//! stop. Movable only until it waits.
+class waiter : public stop_listener {
+public:
+    //! Whether a coroutine is suspended in it and nothing has woken it yet.
+    [[nodiscard]] bool waiting() const noexcept { return waiting_; }
+
+    //! The environment of the coroutine that waits, or waited last.
+    [[nodiscard]] const environment& env() const noexcept { return *env_; }
+
+    //! Puts the coroutine on the ready list.
+    void wake() noexcept {
+        waiting_ = false;
+        env_->stop.forget(*this);
+        env_->home.queue().make_ready(node_);
+    }
+
+protected:
+    waiter() = default;
+    waiter(waiter&&) noexcept {}
+    waiter& operator=(waiter&&) = delete;
+    ~waiter() {
+        if (waiting_ || node_.queued) destroyed_while_suspended();
+    }
+
+    //! The coroutine `h` waits here from now on, until wake().
+    void wait(std::coroutine_handle<> h, const environment& env) noexcept {
+        node_.handle = h;
+        env_ = &env;
+        waiting_ = true;
+        env.stop.listen(*this);
+    }
+
+    //! Straight through the ready list: for awaits of a chain that has been cancelled.
+    void yield(std::coroutine_handle<> h, const environment& env) noexcept {
+        node_.handle = h;
+        env_ = &env;
+        env.home.queue().make_ready(node_);
+    }
+
+private:
+    void destroyed_while_suspended() noexcept;
+
+    ready_node node_;
+    const environment* env_ = nullptr;
+    bool waiting_ = false;
+};
+
+//! Stands between the language and an awaitable: hands down the environment, and sends results
+//! that are there at once through the ready list when the budget of the coroutine is used up.
+template <class A>
+class [[nodiscard]] await_adaptor {
+public:
+    await_adaptor(A& inner, const environment& env) noexcept : inner_(inner), env_(env) {}
+
+    bool await_ready() noexcept {
+        if (env_.stop.stop_requested() || !inner_.await_ready()) return false;
+        there_ = true;
+        return env_.home.queue().spend();
+    }
+
+    bool await_suspend(std::coroutine_handle<> h) {
+        if (!there_) {
+            if (inner_.await_suspend(h, env_)) return true;
+            if (env_.home.queue().spend()) return false;
+        }
+        node_.handle = h;
+        env_.home.queue().make_ready(node_);
+        return true;
+    }
+
+    [[nodiscard]] decltype(auto) await_resume() { return inner_.await_resume(); }
+
+    await_adaptor(const await_adaptor&) = delete;
+    await_adaptor& operator=(const await_adaptor&) = delete;
+    ~await_adaptor() {
+        if (node_.queued) env_.home.queue().remove(node_);  // only a reactor that was abandoned
+    }
+
+private:
+    A& inner_;
+    const environment& env_;
+    ready_node node_;
+    bool there_ = false;
+};
+
+}  // namespace detail
+}  // namespace sluice

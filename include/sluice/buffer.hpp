@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Received bytes: rx_buffer, and the interface behind it that every source of buffers fills.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <utility>
+
+#include "sluice/frame_pool.hpp"
+#include "sluice/home_list.hpp"
+
+namespace sluice {
+namespace detail {
+
+class buffer_source;
+
+//! A piece of a source's memory that is lent and given back as a whole; slices count it. Blocks of
+//! the heap have no source and free themselves.
+struct buffer_block : home_node {
+    buffer_source* source = nullptr;
+    std::int32_t handles = 0;           // by the count of the source's own thread
+    std::atomic<std::int32_t> away{0};  // what other threads have changed since it was last added
+    std::atomic<bool> going_home{false};
+};
+
+//! Where blocks come from and go back to: a provided-buffer ring, an area. Belongs to one reactor;
+//! lives until its last block is back, if need be longer than the reactor.
+class buffer_source {
+public:
+    buffer_source(const buffer_source&) = delete;
+    buffer_source& operator=(const buffer_source&) = delete;
+
+    void acquire(buffer_block& b) noexcept {
+        if (at_home()) {
+            ++b.handles;
+            ++lent_;
+        } else {
+            b.away.fetch_add(1, std::memory_order_relaxed);
+            away_.acquired();
+        }
+    }
+    void release(buffer_block& b) noexcept {
+        if (at_home()) {
+            --lent_;
+            if (--b.handles <= 0) settle(b);
+        } else {
+            release_away(b);
+        }
+    }
+
+    //! Handles alive, on all threads.
+    [[nodiscard]] std::int64_t lent() const noexcept { return lent_ + away_.difference(); }
+
+protected:
+    buffer_source() noexcept : home_(frame_pool::current) {}
+    virtual ~buffer_source() = default;
+
+    //! No handle of the block is left; called on the source's own thread.
+    virtual void recycle(buffer_block& b) noexcept = 0;
+
+    //! Takes in the blocks whose handles ended on other threads; returns how many came home.
+    std::size_t collect_returns() noexcept;
+
+    //! The reactor leaves. The source deletes itself, at once or with its last handle.
+    void retire() noexcept;
+
+private:
+    [[nodiscard]] bool at_home() const noexcept {
+        return home_.load(std::memory_order_relaxed) == frame_pool::current;
+    }
+    void release_away(buffer_block& b) noexcept;
+    bool settle(buffer_block& b) noexcept;
+
+    std::atomic<frame_pool*> home_;  // stands for the thread
+    std::int64_t lent_ = 0;
+    home_list returns_;
+    away_count away_;
+};
+
+//! Heap blocks, counted by their atomic alone.
+void release_heap_block(buffer_block& b) noexcept;
+
+}  // namespace detail
+
+//! A slice of received memory. Move-only; while it lives, its bytes stay where they are and the
+//! memory is not given back. It may be moved to other threads and die there, also after its
+//! reactor has gone. 24 bytes.
+class rx_buffer {
+public:
+    rx_buffer() = default;
+    rx_buffer(rx_buffer&& o) noexcept
+        : data_(std::exchange(o.data_, nullptr)),
+          block_(std::exchange(o.block_, nullptr)),
+          size_(std::exchange(o.size_, 0)) {}
+    rx_buffer& operator=(rx_buffer&& o) noexcept {
+        if (this != &o) {
+            reset();
+            data_ = std::exchange(o.data_, nullptr);
+            block_ = std::exchange(o.block_, nullptr);
+            size_ = std::exchange(o.size_, 0);
+        }
+        return *this;
+    }
+    ~rx_buffer() { reset(); }
+
+    [[nodiscard]] const std::byte* data() const noexcept { return data_; }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+    [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return {data_, size_}; }
+    [[nodiscard]] std::string_view text() const noexcept {
+        return {reinterpret_cast<const char*>(data_), size_};
+    }
+
+    //! Another handle of the same bytes.
+    [[nodiscard]] rx_buffer share() const noexcept { return slice(0, size_); }
+
+    //! A handle of `count` bytes from `offset`, both cut to what there is.
+    [[nodiscard]] rx_buffer slice(std::size_t offset, std::size_t count) const noexcept;
+
+    //! Cuts off the first `count` bytes (at most all) and returns them.
+    [[nodiscard]] rx_buffer split(std::size_t count) noexcept;
+
+    //! The same bytes in heap memory of their own. Throws bad_alloc.
+    [[nodiscard]] rx_buffer copy() const { return copy_of(bytes()); }
+    [[nodiscard]] static rx_buffer copy_of(std::span<const std::byte> bytes);
+
+    //! Gives the memory back before the end of the scope.
+    void reset() noexcept {
+        if (block_ == nullptr) return;
+        detail::buffer_block& b = *std::exchange(block_, nullptr);
+        data_ = nullptr;
+        size_ = 0;
+        if (b.source != nullptr)
+            b.source->release(b);
+        else
+            detail::release_heap_block(b);
+    }
+
+    // For sources.
+
+    //! Adopts `size` bytes of a block. Counts a new handle.
+    static rx_buffer lend(detail::buffer_block& b, std::byte* data, std::uint32_t size) noexcept {
+        b.source->acquire(b);
+        return rx_buffer{data, &b, size};
+    }
+
+    //! Joins `next` to this one if it lies right behind it in the same block; false if not.
+    bool join(rx_buffer& next) noexcept {
+        if (next.block_ != block_ || data_ + size_ != next.data_) return false;
+        size_ += next.size_;
+        next.reset();
+        return true;
+    }
+
+    [[nodiscard]] const detail::buffer_block* block() const noexcept { return block_; }
+
+private:
+    rx_buffer(std::byte* data, detail::buffer_block* block, std::uint32_t size) noexcept
+        : data_(data), block_(block), size_(size) {}
+
+    std::byte* data_ = nullptr;
+    detail::buffer_block* block_ = nullptr;
+    std::uint32_t size_ = 0;
+};
+
+static_assert(sizeof(rx_buffer) <= 32);
+
+}  // namespace sluice

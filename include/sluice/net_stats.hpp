@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the net layer of a reactor counts.
+#pragma once
+
+#include <cstdint>
+
+namespace sluice {
+
+class reactor;
+
+struct net_stats {
+    std::uint64_t accepted = 0;
+    std::uint64_t connected = 0;
+    std::uint64_t closed = 0;
+    std::uint64_t open = 0;            //!< connections, those that are being closed included
+    std::uint64_t bytes_in = 0;        //!< payload received
+    std::uint64_t bytes_out = 0;       //!< payload taken by the kernel
+    std::uint64_t receives = 0;        //!< CQEs with data
+    std::uint64_t sends = 0;           //!< send requests that went to the kernel
+    std::uint64_t sends_joined = 0;    //!< send_all() calls that shared one with another
+    std::uint64_t enobufs = 0;         //!< receives that ended for want of buffers
+    std::uint64_t rearmed = 0;         //!< of those, armed again
+    std::uint64_t capped = 0;          //!< times a connection had used up its credit
+    std::uint64_t copied_out = 0;      //!< small slices copied to free their buffer
+    std::uint64_t accept_pauses = 0;   //!< for want of descriptors or at max_connections
+    std::uint64_t accept_refused = 0;  //!< connections closed at once for want of descriptors
+    std::uint64_t send_limit_hit = 0;  //!< send_all() refused: too many waiting
+    std::uint64_t buffers_total = 0;   //!< provided buffers
+    std::uint64_t buffers_kernel = 0;  //!< of those, in the kernel's hands
+    std::int64_t buffers_lent = 0;     //!< rx_buffer handles alive
+};
+
+//! A snapshot, by the reactor's thread.
+net_stats net_stats_of(reactor& home);
+
+}  // namespace sluice

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The limits and switches of a reactor.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+
+namespace sluice {
+
+struct reactor_options {
+    std::uint32_t sq_entries = 1024;   //!< submission queue; full: flushed, then submitters wait
+    std::uint32_t cq_entries = 16384;  //!< completion queue; overflow: counted and survived
+    std::uint32_t ready_turn = 1024;   //!< coroutines resumed before the reactor looks at I/O again
+    std::uint32_t await_budget = 64;   //!< results a coroutine may take at once before it queues
+
+    //! Waits until this many completions are there, but no longer than `min_wait` (kernel 6.12).
+    //! 0 duration: as soon as there is one. Trades latency for fewer system calls.
+    std::chrono::microseconds min_wait{0};
+    std::uint32_t min_wait_completions = 32;
+
+    std::chrono::microseconds busy_poll{0};  //!< NAPI busy polling of the ring (kernel 6.9)
+    bool registered_descriptors = false;     //!< sockets live in the ring's own file table
+    std::uint32_t registered_descriptor_slots = 16384;
+
+    // Provided buffers for receives in copy mode: `recv_buffers` x `recv_buffer_size` bytes.
+    std::uint32_t recv_buffers = 256;            //!< rounded up to a power of two, at most 32768
+    std::uint32_t recv_buffer_size = 64 * 1024;  //!< bytes
+
+    // Per connection.
+    std::uint32_t max_pending_bytes = 256 * 1024;  //!< received and not yet taken; also the credit
+    std::uint32_t max_pinned_bytes = 1024 * 1024;  //!< of buffers kept from the kernel; above: copy
+    std::uint32_t copy_out_below = 4096;           //!< only slices smaller than this are copied out
+    std::uint32_t max_pending_sends = 1024;        //!< send_all() calls waiting on one stream
+};
+
+}  // namespace sluice

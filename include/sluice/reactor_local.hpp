@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Objects of which each reactor has one, for layers that the runtime knows nothing of.
+#pragma once
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+namespace sluice {
+class reactor;
+}
+
+namespace sluice::detail {
+
+//! Base of what a layer keeps per reactor; made at first use, destroyed with the reactor after its
+//! last operation has ended.
+class reactor_local {
+public:
+    reactor_local() = default;
+    reactor_local(const reactor_local&) = delete;
+    reactor_local& operator=(const reactor_local&) = delete;
+    virtual ~reactor_local() = default;
+
+    //! Takes in what died on other threads; called once a turn.
+    virtual void collect() noexcept {}
+};
+
+class reactor_locals {
+public:
+    reactor_locals() = default;
+    reactor_locals(const reactor_locals&) = delete;
+    reactor_locals& operator=(const reactor_locals&) = delete;
+    ~reactor_locals() { clear(); }
+
+    void clear() noexcept {
+        while (!entries_.empty()) entries_.pop_back();
+    }
+
+    //! The reactor's T, made from T(reactor&) at the first call.
+    template <class T>
+    T& get(reactor& home) {
+        for (entry& e : entries_)
+            if (e.key == &key<T>) return static_cast<T&>(*e.object);
+        auto made = std::make_unique<T>(home);
+        T& object = *made;
+        entries_.push_back({&key<T>, std::move(made)});
+        return object;
+    }
+
+    void collect() noexcept {
+        for (entry& e : entries_) e.object->collect();
+    }
+
+private:
+    template <class T>
+    static constexpr char key = 0;
+    struct entry {
+        const void* key;
+        std::unique_ptr<reactor_local> object;
+    };
+    std::vector<entry> entries_;
+};
+
+}  // namespace sluice::detail

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A reactor on each core, started and stopped together.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <exception>
+#include <functional>
+#include <future>
+#include <memory>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "sluice/nursery.hpp"
+#include "sluice/options.hpp"
+#include "sluice/reactor.hpp"
+#include "sluice/result.hpp"
+#include "sluice/stats.hpp"
+
+namespace sluice {
+
+struct service_options {
+    //! One reactor each; empty: usable_cpus().
+    std::vector<unsigned> cpus;
+    //! Keep each reactor's thread on its CPU.
+    bool pin = true;
+    //! Let SIGINT and SIGTERM begin the stop, a second one cancel at once. For run() only; the
+    //! signals are blocked in the calling thread meanwhile. Off: no signal is touched.
+    bool handle_signals = false;
+    //! How long work in flight may go on after the stop began, before it is cancelled.
+    std::chrono::nanoseconds drain_timeout{std::chrono::seconds{10}};
+    //! How long cancelled tasks may take to end, before they are destroyed.
+    std::chrono::nanoseconds cancel_timeout{std::chrono::seconds{5}};
+    reactor_options reactor;
+};
+
+//! What was left when a reactor ended. Everything is 0 after a stop that went well.
+struct reactor_report {
+    unsigned index = 0;
+    unsigned cpu = 0;
+    std::size_t tasks_at_cancel = 0;    //!< tasks of the root nursery when draining time was over
+    std::uint64_t tasks_destroyed = 0;  //!< that ignored the cancelling
+    std::uint64_t live_operations = 0;  //!< at the kernel
+    std::int64_t live_frames = 0;       //!< coroutine frames and pooled objects
+    std::uint64_t task_failures = 0;    //!< failures that no task handled, over all the time
+    reactor_stats stats;
+};
+
+struct stop_report {
+    std::vector<reactor_report> reactors;
+    std::exception_ptr failure;  //!< the first that escaped from a co_main or another root task
+
+    //! Nothing was destroyed, leaked or thrown.
+    [[nodiscard]] bool clean() const noexcept;
+    [[nodiscard]] std::string to_string() const;
+};
+
+//! Owns a thread with a reactor for each CPU. Can be started from any thread, several times in
+//! a process.
+class service {
+public:
+    explicit service(service_options options = {});
+    ~service();  // stops at once, if it runs
+    service(const service&) = delete;
+    service& operator=(const service&) = delete;
+
+    //! Starts the reactors and runs `co_main(reactor&)`, which returns a task, on each. Returns
+    //! when all rings are set up; the reactors run until request_stop(). Errors: those of
+    //! reactor::create(), explained by explain_ring_error(), and of starting a thread.
+    template <class Main>
+    result<void> start(Main co_main) {
+        return start_with(spawner(std::move(co_main)), false);
+    }
+
+    //! start(), then waits until every co_main and what it spawned has ended, or until a stop.
+    template <class Main>
+    result<stop_report> run(Main co_main) {
+        return run_with(spawner(std::move(co_main)));
+    }
+
+    //! Begins the stop: drain, then cancel, then destroy, each when the time of the one before is
+    //! over. The second call cancels at once. From any thread, also from a reactor's.
+    void request_stop() noexcept;
+
+    //! Waits for the end and reports. Call once, not from a reactor's thread.
+    stop_report wait();
+
+    [[nodiscard]] unsigned reactors() const noexcept {
+        return static_cast<unsigned>(options_.cpus.size());
+    }
+
+    //! Runs `fn()`, which returns a task<T>, on a reactor, from any thread, while the service runs.
+    //! The future gets the value or the exception; std::future_error (broken promise) when the
+    //! reactor ended before.
+    template <class F>
+    auto submit(unsigned index, F fn) {
+        using value = await_result_t<std::invoke_result_t<F&>>;
+        auto promise = std::make_shared<std::promise<value>>();
+        auto future = promise->get_future();
+        post(index, [promise, fn = std::move(fn)](reactor& home) mutable {
+            home.spawn(fulfil<value, F>, std::move(promise), std::move(fn));
+        });
+        return future;
+    }
+
+private:
+    using start_function = std::function<void(reactor&)>;
+    struct worker;
+
+    template <class Main>
+    static start_function spawner(Main co_main) {
+        return [co_main = std::make_shared<Main>(std::move(co_main))](reactor& home) {
+            home.spawn([co_main, &home] { return (*co_main)(home); });
+        };
+    }
+    template <class T, class F>
+    static task<> fulfil(std::shared_ptr<std::promise<T>> promise, F fn) {
+        try {
+            if constexpr (std::is_void_v<T>) {
+                co_await fn();
+                promise->set_value();
+            } else {
+                promise->set_value(co_await fn());
+            }
+        } catch (...) {
+            promise->set_exception(std::current_exception());
+        }
+    }
+
+    result<void> start_with(start_function begin, bool until_idle);
+    result<stop_report> run_with(start_function begin);
+    void post(unsigned index, std::function<void(reactor&)> fn);
+
+    service_options options_;
+    std::vector<std::unique_ptr<worker>> workers_;
+};
+
+}  // namespace sluice

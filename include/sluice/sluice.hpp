@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Everything that a service needs.
+#pragma once
+
+#include "sluice/buffer.hpp"
+#include "sluice/buffer_chain.hpp"
+#include "sluice/cpu_set.hpp"
+#include "sluice/endpoint.hpp"
+#include "sluice/error.hpp"
+#include "sluice/features.hpp"
+#include "sluice/listener.hpp"
+#include "sluice/log.hpp"
+#include "sluice/net_stats.hpp"
+#include "sluice/nursery.hpp"
+#include "sluice/options.hpp"
+#include "sluice/reactor.hpp"
+#include "sluice/result.hpp"
+#include "sluice/service.hpp"
+#include "sluice/stats.hpp"
+#include "sluice/stop.hpp"
+#include "sluice/stream_reader.hpp"
+#include "sluice/task.hpp"
+#include "sluice/tcp_stream.hpp"
+#include "sluice/this_coro.hpp"
+#include "sluice/timeout.hpp"
+#include "sluice/version.hpp"

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "net/acceptor.hpp"
+
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <chrono>
+#include <new>
+#include <stdexcept>
+
+#include "net/descriptor_budget.hpp"
+#include "net/net_context.hpp"
+#include "sluice/log.hpp"
+#include "sluice/timeout.hpp"
+
+namespace sluice::detail {
+
+namespace {
+constexpr auto retry_after = std::chrono::milliseconds(50);
+}  // namespace
+
+acceptor::acceptor(net_context& net, int listening, const listen_options& options)
+    : operation(prepare, complete),
+      net_(net),
+      options_(options),
+      listening_(listening),
+      reserve_(net.below().reserve_descriptor()) {
+    net_.home().drain_listeners().add(*this);
+    if (net_.home().draining()) on_drain();
+    descriptor_budget::refresh();
+    go_on();
+}
+
+acceptor::~acceptor() {
+    net_.home().timers().cancel(*this);
+    if (reserve_ >= 0) net_.below().close(reserve_);
+}
+
+void acceptor::wait(accept_awaiter& w) {
+    if (waiter_ != nullptr)
+        throw std::logic_error("sluice: two accepts on one listener at the same time");
+    waiter_ = &w;
+}
+
+void acceptor::forget(accept_awaiter& w) noexcept {
+    if (waiter_ == &w) waiter_ = nullptr;
+}
+
+void acceptor::prepare(operation& op, io_uring_sqe& sqe) noexcept {
+    auto& self = static_cast<acceptor&>(op);
+    if (self.net_.fixed())
+        io_uring_prep_multishot_accept_direct(&sqe, self.listening_, nullptr, nullptr, 0);
+    else
+        io_uring_prep_multishot_accept(&sqe, self.listening_, nullptr, nullptr, SOCK_CLOEXEC);
+}
+
+void acceptor::complete(operation& op, std::int32_t result, std::uint32_t flags) noexcept {
+    auto& self = static_cast<acceptor&>(op);
+    if (result >= 0) self.on_connection(result);
+    if ((flags & IORING_CQE_F_MORE) == 0) self.on_terminal(result);
+}
+
+void acceptor::on_connection(int descriptor) noexcept {
+    descriptor_budget::acquired();
+    ++net_.stats().accepted;
+    if (exhausted_) exhausted_ = false;
+    try {
+        if (closed_ || drained_) {
+            close_descriptor(descriptor);
+            return;
+        }
+        accepted_.push_back(descriptor);
+    } catch (const std::bad_alloc&) {
+        ++net_.stats().accept_refused;
+        close_descriptor(descriptor);
+        return;
+    }
+    wake_waiter();
+    if (must_pause()) pause();
+}
+
+void acceptor::on_terminal(std::int32_t result) noexcept {
+    if (closed_) {
+        destroy_if_unused();
+        return;
+    }
+    if (drained_) return;
+    switch (result < 0 ? -result : 0) {
+        case EMFILE:
+        case ENFILE:
+            if (!exhausted_)
+                logger()->warn("reactor {}: no descriptors left, accepting pauses: raise "
+                               "RLIMIT_NOFILE (ulimit -n)",
+                               net_.home().index());
+            exhausted_ = true;
+            descriptor_budget::refresh();
+            pause();
+            if (options_.refuse_when_exhausted) refuse_one();
+            break;
+        case ENOMEM:
+        case ENOBUFS: pause(); break;
+        case EBADF:
+        case EINVAL:
+        case ENOTSOCK:
+        case EOPNOTSUPP:
+            failed_ = errno_error(-result);
+            wake_waiter();
+            break;
+        default:  // a connection that died in the queue, a cancel that pause() asked for, no error
+            go_on();
+    }
+}
+
+bool acceptor::must_pause() const noexcept {
+    const std::size_t waiting = accepted_.size();
+    if (waiting >= options_.max_pending_accepts) return true;
+    if (options_.max_connections != 0 && connections_ + waiting >= options_.max_connections)
+        return true;
+    return !net_.fixed() && descriptor_budget::scarce(options_.descriptor_headroom);
+}
+
+void acceptor::pause() noexcept {
+    if (!std::exchange(paused_, true)) ++net_.stats().accept_pauses;
+    net_.io().cancel(*this);
+    retry_later();
+}
+
+// Arms the accept unless there is a reason not to. Called whenever a reason may have gone.
+void acceptor::go_on() noexcept {
+    if (live() || closed_ || drained_ || failed_ || net_.home().abandoned()) return;
+    if (must_pause()) {
+        pause();
+        return;
+    }
+    paused_ = false;
+    net_.home().timers().cancel(*this);
+    net_.io().submit(*this);
+}
+
+void acceptor::retry_later() noexcept {
+    if (armed() || drained_ || closed_) return;
+    net_.home().timers().insert(*this, deadline_after(net_.home(), retry_after));
+}
+
+void acceptor::on_timer() noexcept {
+    if (exhausted_) descriptor_budget::refresh();
+    exhausted_ = false;
+    go_on();
+    if (paused_) retry_later();
+}
+
+// The client learns at once that there is no room, instead of waiting in the backlog.
+void acceptor::refuse_one() noexcept {
+    if (reserve_ < 0) return;
+    net_.below().close(reserve_);
+    const int descriptor = net_.below().accept(listening_);
+    if (descriptor >= 0) {
+        ++net_.stats().accept_refused;
+        net_.below().close(descriptor);
+    }
+    reserve_ = net_.below().reserve_descriptor();
+}
+
+result<tcp_stream> acceptor::take() {
+    if (accepted_.empty()) {
+        if (failed_) return failed_;
+        return error::draining;
+    }
+    const int descriptor = accepted_.front();
+    try {
+        connection& c = connection::create(net_, descriptor, this);
+        accepted_.pop_front();
+        ++connections_;
+        if (paused_) go_on();
+        return tcp_stream{c};
+    } catch (const std::bad_alloc&) {
+        accepted_.pop_front();
+        close_descriptor(descriptor);
+        ++net_.stats().accept_refused;
+        return errno_error(ENOMEM);
+    }
+}
+
+void acceptor::connection_gone() noexcept {
+    --connections_;
+    if (closed_)
+        destroy_if_unused();
+    else if (paused_ && !exhausted_)
+        go_on();
+}
+
+void acceptor::on_drain() noexcept {
+    drained_ = true;
+    net_.home().timers().cancel(*this);
+    net_.io().cancel(*this);
+    wake_waiter();
+}
+
+void acceptor::close() noexcept {
+    closed_ = true;
+    net_.home().timers().cancel(*this);
+    while (!accepted_.empty()) {
+        close_descriptor(accepted_.front());
+        accepted_.pop_front();
+    }
+    net_.io().cancel(*this);
+    destroy_if_unused();
+}
+
+// A connection that nobody will serve. Registered descriptors go with the ring.
+void acceptor::close_descriptor(int descriptor) noexcept {
+    descriptor_budget::released();
+    if (!net_.fixed()) net_.below().close(descriptor);
+}
+
+void acceptor::wake_waiter() noexcept {
+    if (waiter_ != nullptr) std::exchange(waiter_, nullptr)->wake();
+}
+
+void acceptor::destroy_if_unused() noexcept {
+    if (closed_ && !live() && connections_ == 0) delete this;
+}
+
+// --- accept_awaiter
+
+bool accept_awaiter::await_ready() const noexcept { return acceptor_.has_result(); }
+
+bool accept_awaiter::await_suspend(std::coroutine_handle<> h, const environment& env) {
+    if (env.stop.stop_requested()) {
+        cancelled_ = true;
+        yield(h, env);
+        return true;
+    }
+    acceptor_.wait(*this);
+    wait(h, env);
+    return true;
+}
+
+result<tcp_stream> accept_awaiter::await_resume() {
+    if (cancelled_) return cancelled_error();
+    return acceptor_.take();
+}
+
+void accept_awaiter::on_stop() noexcept {
+    cancelled_ = true;
+    acceptor_.forget(*this);
+    wake();
+}
+
+}  // namespace sluice::detail

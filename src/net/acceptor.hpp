@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The operation behind a tcp_listener: a multishot accept that knows when to pause.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+
+#include "net/connection.hpp"
+#include "runtime/operation.hpp"
+#include "sluice/drain.hpp"
+#include "sluice/listener.hpp"
+#include "sluice/timer.hpp"
+
+namespace sluice::detail {
+
+//! Lives as long as its handle, its operation and its connections. Accepting pauses while too many
+//! accepted connections wait, while the listener has as many as it may have, and while descriptors
+//! are scarce; it goes on when one of its connections ends, one is taken, or a short time passed,
+//! because descriptors are the whole process's.
+class acceptor final : public operation,
+                       public connection_owner,
+                       private drain_listener,
+                       private timer_node {
+public:
+    acceptor(net_context& net, int listening, const listen_options& options);
+
+    [[nodiscard]] bool has_result() const noexcept {
+        return !accepted_.empty() || failed_ || drained_;
+    }
+    void wait(accept_awaiter& w);
+    void forget(accept_awaiter& w) noexcept;
+
+    //! has_result() must hold.
+    result<tcp_stream> take();
+
+    [[nodiscard]] std::uint32_t connections() const noexcept { return connections_; }
+
+    //! The handle has gone.
+    void close() noexcept;
+
+private:
+    static void prepare(operation& op, io_uring_sqe& sqe) noexcept;
+    static void complete(operation& op, std::int32_t result, std::uint32_t flags) noexcept;
+    void on_connection(int descriptor) noexcept;
+    void on_terminal(std::int32_t result) noexcept;
+    void connection_gone() noexcept override;
+    void on_drain() noexcept override;
+    void on_timer() noexcept override;
+    [[nodiscard]] bool must_pause() const noexcept;
+    void pause() noexcept;
+    void go_on() noexcept;
+    void retry_later() noexcept;
+    void refuse_one() noexcept;
+    void close_descriptor(int descriptor) noexcept;
+    void wake_waiter() noexcept;
+    void destroy_if_unused() noexcept;
+    ~acceptor();
+
+    net_context& net_;
+    listen_options options_;
+    int listening_;
+    int reserve_ = -1;
+    std::deque<int> accepted_;
+    std::uint32_t connections_ = 0;
+    bool paused_ = false;
+    bool exhausted_ = false;  // the kernel said that there are no descriptors
+    bool drained_ = false;
+    bool closed_ = false;
+    boost::system::error_code failed_;
+    accept_awaiter* waiter_ = nullptr;
+};
+
+}  // namespace sluice::detail

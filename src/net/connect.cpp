@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <new>
+
+#include "net/connection.hpp"
+#include "net/descriptor_budget.hpp"
+#include "net/net_context.hpp"
+#include "sluice/tcp_stream.hpp"
+#include "sluice/this_coro.hpp"
+#include "sluice/timeout.hpp"
+
+namespace sluice {
+
+namespace {
+
+using detail::net_context;
+using detail::operation;
+
+//! A one-shot request that a coroutine waits for; a stop cancels it. Gives result or -errno.
+class request : public detail::waiter, protected operation {
+public:
+    bool await_ready() const noexcept { return false; }
+    bool await_suspend(std::coroutine_handle<> h, const environment& env) noexcept {
+        if (env.stop.stop_requested()) {
+            answer_ = -ECANCELED;
+            yield(h, env);
+            return true;
+        }
+        wait(h, env);
+        net_.io().submit(*this);
+        return true;
+    }
+    int await_resume() const noexcept { return answer_; }
+    void on_stop() noexcept override { net_.io().cancel(*this); }
+
+protected:
+    request(net_context& net, prepare_function prepare) noexcept
+        : operation(prepare, complete), net_(net) {}
+
+    net_context& net_;
+
+private:
+    static void complete(operation& op, std::int32_t result, std::uint32_t) noexcept {
+        auto& self = static_cast<request&>(op);
+        self.answer_ = result;
+        self.wake();
+    }
+    int answer_ = 0;
+};
+
+class connect_request final : public request {
+public:
+    connect_request(net_context& net, int descriptor, const endpoint& to) noexcept
+        : request(net, prepare), descriptor_(descriptor), to_(to) {}
+
+private:
+    static void prepare(operation& op, io_uring_sqe& sqe) noexcept {
+        auto& self = static_cast<connect_request&>(op);
+        io_uring_prep_connect(&sqe, self.descriptor_, self.to_.data(), self.to_.size());
+        sqe.flags |= self.net_.descriptor_flags();
+    }
+    int descriptor_;
+    endpoint to_;
+};
+
+//! Makes the socket in the ring's own table.
+class direct_socket_request final : public request {
+public:
+    direct_socket_request(net_context& net, int family) noexcept
+        : request(net, prepare), family_(family) {}
+
+private:
+    static void prepare(operation& op, io_uring_sqe& sqe) noexcept {
+        auto& self = static_cast<direct_socket_request&>(op);
+        io_uring_prep_socket_direct_alloc(&sqe, self.family_, SOCK_STREAM, 0, 0);
+    }
+    int family_;
+};
+
+int prepare_socket(detail::kernel& k, const endpoint& peer, const connect_options& options) {
+    const int fd = k.socket(peer.family(), SOCK_STREAM, 0);
+    if (fd < 0) return fd;
+    int failed = 0;
+    const int on = 1;
+    if (options.no_delay && peer.family() != AF_UNIX)
+        failed = k.set_option(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (failed == 0 && options.bind_local)
+        failed = k.bind(fd, options.local.data(), options.local.size());
+    if (failed == 0) return fd;
+    k.close(fd);
+    return failed;
+}
+
+task<result<void>> connect_socket(net_context& net, int descriptor, endpoint peer) {
+    connect_request request(net, descriptor, peer);
+    const int answer = co_await request;
+    if (answer < 0) co_return errno_error(-answer);
+    co_return result<void>{};
+}
+
+}  // namespace
+
+task<result<tcp_stream>> tcp_stream::connect(endpoint peer, connect_options options) {
+    reactor& home = co_await this_coro::reactor();
+    net_context& net = net_context::of(home);
+    int descriptor = 0;
+    if (net.fixed()) {
+        if (options.bind_local) co_return errno_error(EOPNOTSUPP);
+        direct_socket_request request(net, peer.family());
+        descriptor = co_await request;
+    } else {
+        descriptor = prepare_socket(net.below(), peer, options);
+    }
+    if (descriptor < 0) co_return errno_error(-descriptor);
+    detail::descriptor_budget::acquired();
+    // From here on the stream owns the descriptor, however this ends.
+    tcp_stream stream{detail::connection::create(net, descriptor, nullptr)};
+    auto connecting = connect_socket(net, descriptor, peer);
+    auto connected = co_await with_timeout(options.timeout, std::move(connecting));
+    if (!connected) co_return connected.error();
+    ++net.stats().connected;
+    co_return stream;
+}
+
+}  // namespace sluice

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "net/connection.hpp"
+
+#include <sys/socket.h>
+
+#include <new>
+
+#include "net/descriptor_budget.hpp"
+#include "net/net_context.hpp"
+
+namespace sluice::detail {
+
+connection& connection::create(net_context& net, int descriptor, connection_owner* owner) {
+    auto* c = new (frame_pool::allocate(sizeof(connection))) connection(net, descriptor, owner);
+    net.add(*c);
+    return *c;
+}
+
+connection::connection(net_context& net, int descriptor, connection_owner* owner) noexcept
+    : net_(net),
+      owner_(owner),
+      descriptor_(descriptor),
+      recv_(*this, net),
+      send_(*this, net),
+      close_(*this) {}
+
+void connection::close(close_awaiter* waiter) noexcept {
+    closing_ = true;
+    close_waiter_ = waiter;
+    recv_.close();
+    send_.close();
+    close_if_quiet();
+}
+
+void connection::reset_on_close() noexcept {
+    const linger at_once{1, 0};
+    if (!net_.fixed())
+        net_.below().set_option(descriptor_, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+}
+
+void connection::operation_ended() noexcept { close_if_quiet(); }
+
+void connection::close_if_quiet() noexcept {
+    if (closing_ && !recv_.live() && !send_.live() && !close_.live()) net_.io().submit(close_);
+}
+
+void connection::close_operation::prepare(operation& op, io_uring_sqe& sqe) noexcept {
+    connection& c = static_cast<close_operation&>(op).connection_;
+    if (c.net_.fixed())
+        io_uring_prep_close_direct(&sqe, static_cast<unsigned>(c.descriptor_));
+    else
+        io_uring_prep_close(&sqe, c.descriptor_);
+}
+
+void connection::close_operation::complete(operation& op, std::int32_t result,
+                                           std::uint32_t) noexcept {
+    connection& c = static_cast<close_operation&>(op).connection_;
+    // Cancelled before it began: the descriptor is still open.
+    if (result == -ECANCELED || result == -EINTR)
+        c.net_.io().submit(op);
+    else
+        c.closed();
+}
+
+void connection::closed() noexcept {
+    net_.remove(*this);
+    descriptor_budget::released();
+    if (owner_ != nullptr) owner_->connection_gone();
+    if (close_waiter_ != nullptr) close_waiter_->wake();
+    this->~connection();
+    frame_pool::deallocate(this);
+}
+
+void connection::orphan() noexcept {
+    send_.unhook();
+    if (!net_.fixed()) net_.below().close(descriptor_);
+    descriptor_budget::released();
+    orphaned_.store(true, std::memory_order_release);
+}
+
+void connection::destroy_orphan() noexcept {
+    this->~connection();
+    frame_pool::deallocate(this);
+}
+
+}  // namespace sluice::detail

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What stands behind a tcp_stream: a pooled object that owns the operations in flight.
+#pragma once
+
+#include <cstdint>
+
+#include "net/recv_source.hpp"
+#include "net/send_queue.hpp"
+#include "runtime/operation.hpp"
+#include "sluice/home_list.hpp"
+
+namespace sluice::detail {
+
+class net_context;
+class connection_owner;
+
+//! Made from a connected descriptor, which it owns. Ends through close(): cancels what is in
+//! flight, waits for the terminal CQEs, closes the descriptor, goes back to the pool.
+class connection final : public home_node {
+public:
+    //! Throws bad_alloc; the descriptor is the caller's then.
+    static connection& create(net_context& net, int descriptor, connection_owner* owner);
+
+    [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
+    [[nodiscard]] net_context& net() const noexcept { return net_; }
+    recv_source& receiving() noexcept { return recv_; }
+    send_queue& sending() noexcept { return send_; }
+
+    //! The handle has gone. `waiter`, if there is one, is woken when all is done.
+    void close(close_awaiter* waiter) noexcept;
+
+    //! Makes close() a reset.
+    void reset_on_close() noexcept;
+
+    //! One of the operations has ended after close().
+    void operation_ended() noexcept;
+
+    //! The reactor goes away while a handle lives on: only the descriptor is given back.
+    void orphan() noexcept;
+    [[nodiscard]] bool orphaned() const noexcept { return orphaned_; }
+    //! Frees an orphan, on any thread.
+    void destroy_orphan() noexcept;
+
+    // Linked into the list of the reactor's connections.
+    connection* previous = nullptr;
+    connection* next = nullptr;
+
+private:
+    class close_operation final : public operation {
+    public:
+        explicit close_operation(connection& c) noexcept
+            : operation(prepare, complete), connection_(c) {}
+
+    private:
+        static void prepare(operation& op, io_uring_sqe& sqe) noexcept;
+        static void complete(operation& op, std::int32_t result, std::uint32_t flags) noexcept;
+        connection& connection_;
+    };
+
+    connection(net_context& net, int descriptor, connection_owner* owner) noexcept;
+    ~connection() = default;
+    void close_if_quiet() noexcept;
+    void closed() noexcept;
+
+    net_context& net_;
+    connection_owner* owner_;
+    int descriptor_;
+    bool closing_ = false;
+    std::atomic<bool> orphaned_{false};
+    close_awaiter* close_waiter_ = nullptr;
+    recv_source recv_;
+    send_queue send_;
+    close_operation close_;
+};
+
+//! Whoever counts connections: a listener with a limit. Told when one of its connections has gone.
+class connection_owner {
+public:
+    virtual void connection_gone() noexcept = 0;
+
+protected:
+    ~connection_owner() = default;
+};
+
+}  // namespace sluice::detail

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "net/net_context.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include "runtime/probe.hpp"
+#include "sluice/log.hpp"
+
+namespace sluice {
+
+namespace detail {
+
+net_context::net_context(reactor& home)
+    : home_(home), io_(home.io()), receive_limit_(io_.found().has(feature_receive_limit)) {
+    if (options().registered_descriptors) {
+        const auto registered = register_table();
+        fixed_ = registered.has_value();
+        if (!fixed_)
+            logger()->warn("reactor {}: no registered descriptors: {}; plain ones are used",
+                           home_.index(), registered.error().message());
+    }
+    buffers_ =
+        provided_buffers::create(
+            io_, options(),
+            [](void* self) noexcept { static_cast<net_context*>(self)->buffer_returned(); }, this)
+            .value();
+}
+
+net_context::~net_context() {
+    io_.forget(*this);
+    for (connection* c = connections_; c != nullptr;) {
+        connection* next = c->next;
+        c->orphan();
+        c = next;
+    }
+    buffers_->close(io_);
+}
+
+result<void> net_context::register_table() {
+    io_uring_rsrc_register table{};
+    table.nr = options().registered_descriptor_slots;
+    table.flags = IORING_RSRC_REGISTER_SPARSE;
+    const int failed = io_.rings().register_call(IORING_REGISTER_FILES2, &table, sizeof table);
+    if (failed < 0) return errno_error(-failed);
+    return {};
+}
+
+net_stats net_context::snapshot() noexcept {
+    net_stats s = stats_;
+    s.buffers_total = buffers_->count();
+    s.buffers_kernel = buffers_->in_ring();
+    s.buffers_lent = buffers_->lent();
+    return s;
+}
+
+void net_context::starve(recv_source& s) noexcept {
+    starved_.push(s);
+    // The kernel says that there is none, our books say that there is: one came back meanwhile.
+    if (buffers_->in_ring() != 0) buffer_returned();
+}
+
+void net_context::buffer_returned() noexcept {
+    ++returned_;
+    if (!starved_.empty()) io_.at_turn_end(*this);
+}
+
+// As many receives as buffers came back, in the order in which they ended.
+void net_context::at_turn_end() noexcept {
+    for (; returned_ != 0 && !starved_.empty(); --returned_) {
+        recv_source& s = starved_.front();
+        starved_.remove(s);
+        s.rearm_starved();
+    }
+    returned_ = 0;
+}
+
+void net_context::add(connection& c) noexcept {
+    c.next = connections_;
+    c.previous = nullptr;
+    if (connections_ != nullptr) connections_->previous = &c;
+    connections_ = &c;
+    ++stats_.open;
+}
+
+void net_context::remove(connection& c) noexcept {
+    (c.previous != nullptr ? c.previous->next : connections_) = c.next;
+    if (c.next != nullptr) c.next->previous = c.previous;
+    --stats_.open;
+    ++stats_.closed;
+}
+
+void net_context::drop_away(connection& c) noexcept {
+    if (dropped_.push(c)) io_.wake();
+}
+
+void net_context::collect() noexcept {
+    buffers_->collect();
+    for (home_node* n = dropped_.take_all(); n != nullptr;) {
+        home_node* next = n->next_home;
+        static_cast<connection&>(*n).close(nullptr);
+        n = next;
+    }
+}
+
+}  // namespace detail
+
+net_stats net_stats_of(reactor& home) { return detail::net_context::of(home).snapshot(); }
+
+}  // namespace sluice

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the net layer keeps for a reactor: its buffers, its connections, its counters.
+#pragma once
+
+#include <cstdint>
+
+#include "net/connection.hpp"
+#include "net/provided_buffers.hpp"
+#include "net/recv_source.hpp"
+#include "runtime/reactor_io.hpp"
+#include "sluice/net_stats.hpp"
+#include "sluice/reactor.hpp"
+#include "sluice/reactor_local.hpp"
+
+namespace sluice::detail {
+
+class net_context final : public reactor_local, private turn_end_hook {
+public:
+    //! Throws boost::system::system_error when the buffers can't be had.
+    explicit net_context(reactor& home);
+    ~net_context() override;
+
+    static net_context& of(reactor& home) { return home.locals().get<net_context>(home); }
+
+    [[nodiscard]] reactor& home() const noexcept { return home_; }
+    [[nodiscard]] reactor_io& io() const noexcept { return io_; }
+    [[nodiscard]] kernel& below() const noexcept { return io_.below(); }
+    [[nodiscard]] const reactor_options& options() const noexcept { return home_.options(); }
+    [[nodiscard]] provided_buffers& buffers() noexcept { return *buffers_; }
+    [[nodiscard]] net_stats& stats() noexcept { return stats_; }
+    [[nodiscard]] net_stats snapshot() noexcept;
+
+    [[nodiscard]] bool has_receive_limit() const noexcept { return receive_limit_; }
+    //! Whether descriptors are indices of the ring's own table.
+    [[nodiscard]] bool fixed() const noexcept { return fixed_; }
+    [[nodiscard]] std::uint8_t descriptor_flags() const noexcept {
+        return fixed_ ? IOSQE_FIXED_FILE : 0;
+    }
+    //! Fewer than a quarter of the buffers are with the kernel: small slices are copied out.
+    [[nodiscard]] bool buffers_low() const noexcept {
+        return buffers_->in_ring() < buffers_->count() / 4;
+    }
+
+    //! A receive ended for want of buffers; it is armed again when one is back.
+    void starve(recv_source& s) noexcept;
+    void forget_starved(recv_source& s) noexcept { starved_.remove(s); }
+
+    void add(connection& c) noexcept;
+    void remove(connection& c) noexcept;
+
+    //! From a foreign thread: the handle of `c` died there.
+    void drop_away(connection& c) noexcept;
+
+    void collect() noexcept override;
+
+private:
+    void buffer_returned() noexcept;
+    void at_turn_end() noexcept override;
+    result<void> register_table();
+
+    reactor& home_;
+    reactor_io& io_;
+    net_stats stats_;
+    bool receive_limit_;
+    bool fixed_ = false;
+    provided_buffers* buffers_ = nullptr;  // deletes itself, see buffer_source
+    std::uint32_t returned_ = 0;           // buffers that came back since the last re-arming
+    starved_list starved_;
+    connection* connections_ = nullptr;
+    home_list dropped_;
+};
+
+}  // namespace sluice::detail

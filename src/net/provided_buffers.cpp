@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "net/provided_buffers.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+
+#include "runtime/probe.hpp"
+
+namespace sluice::detail {
+
+namespace {
+constexpr std::uint32_t most_buffers = 32768;  // the kernel's limit for a buffer ring
+}  // namespace
+
+result<provided_buffers*> provided_buffers::create(reactor_io& io, const reactor_options& options,
+                                                   returned_hook hook, void* context) {
+    auto* made = new provided_buffers;
+    made->hook_ = hook;
+    made->context_ = context;
+    if (auto ready = made->set_up(io, options); !ready) {
+        made->close(io);
+        return ready.error();
+    }
+    return made;
+}
+
+provided_buffers::~provided_buffers() {
+    if (memory_ != nullptr) kernel_->unmap(memory_, std::size_t{count_} * size_);
+    if (ring_ != nullptr) kernel_->unmap(ring_, count_ * sizeof(io_uring_buf));
+}
+
+result<void> provided_buffers::set_up(reactor_io& io, const reactor_options& options) {
+    kernel_ = &io.below();
+    incremental_ = io.found().has(feature_incremental_buffers);
+    count_ = std::bit_ceil(std::clamp(options.recv_buffers, 1U, most_buffers));
+    size_ = std::max(options.recv_buffer_size, 1U);
+    int error = 0;
+    ring_ =
+        static_cast<io_uring_buf_ring*>(kernel_->map_memory(count_ * sizeof(io_uring_buf), error));
+    if (ring_ == nullptr) return errno_error(error);
+    memory_ = static_cast<std::byte*>(kernel_->map_memory(std::size_t{count_} * size_, error));
+    if (memory_ == nullptr) return errno_error(error);
+    blocks_ = std::make_unique<block[]>(count_);
+
+    io_uring_buf_reg registration{};
+    registration.ring_addr = reinterpret_cast<std::uint64_t>(ring_);
+    registration.ring_entries = count_;
+    registration.bgid = group;
+    if (incremental_) registration.flags = IOU_PBUF_RING_INC;
+    const int failed = io.rings().register_call(IORING_REGISTER_PBUF_RING, &registration, 1);
+    if (failed < 0) return errno_error(-failed);
+    open_ = true;
+    for (std::uint32_t i = 0; i < count_; ++i) {
+        blocks_[i].source = this;
+        put(blocks_[i]);
+    }
+    return {};
+}
+
+void provided_buffers::close(reactor_io& io) noexcept {
+    if (std::exchange(open_, false)) {
+        io_uring_buf_reg registration{};
+        registration.bgid = group;
+        io.rings().register_call(IORING_UNREGISTER_PBUF_RING, &registration, 1);
+    }
+    retire();
+}
+
+rx_buffer provided_buffers::take(std::uint32_t cqe_flags, std::uint32_t size) noexcept {
+    block& b = block_of(cqe_flags);
+    std::byte* data = memory_ + static_cast<std::size_t>(&b - blocks_.get()) * size_ + b.used;
+    b.used += size;
+    if (!incremental_ || (cqe_flags & IORING_CQE_F_BUF_MORE) == 0) {
+        b.with_kernel = false;
+        --in_ring_;
+    }
+    return rx_buffer::lend(b, data, size);
+}
+
+void provided_buffers::take_nothing(std::uint32_t cqe_flags) noexcept {
+    if ((cqe_flags & IORING_CQE_F_BUF_MORE) != 0) return;
+    block& b = block_of(cqe_flags);
+    b.with_kernel = false;
+    --in_ring_;
+    if (b.handles == 0) recycle(b);
+}
+
+void provided_buffers::recycle(buffer_block& b) noexcept {
+    auto& mine = static_cast<block&>(b);
+    if (mine.with_kernel || !open_) return;  // partly used: more slices will come
+    put(mine);
+    hook_(context_);
+}
+
+void provided_buffers::put(block& b) noexcept {
+    const auto index = static_cast<std::uint16_t>(&b - blocks_.get());
+    // The first entry shares its memory with the ring's tail, so fields are set one by one.
+    io_uring_buf& entry = ring_->bufs[tail_ & (count_ - 1)];
+    entry.addr = reinterpret_cast<std::uint64_t>(memory_ + std::size_t{index} * size_);
+    entry.len = size_;
+    entry.bid = index;
+    b.used = 0;
+    b.with_kernel = true;
+    ++in_ring_;
+    ++tail_;
+    __atomic_store_n(&ring_->tail, tail_, __ATOMIC_RELEASE);
+}
+
+}  // namespace sluice::detail

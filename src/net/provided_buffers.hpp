@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The reactor's provided-buffer ring: where receives in copy mode put their bytes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "runtime/reactor_io.hpp"
+#include "sluice/buffer.hpp"
+#include "sluice/options.hpp"
+
+namespace sluice::detail {
+
+//! One block a buffer. An incremental buffer (kernel 6.12) takes several receives, of any
+//! connections, one behind the other; it goes back when the kernel has used it up and the last
+//! slice has ended. A whole one takes one receive. (io_uring_register_buf_ring(3))
+class provided_buffers final : public buffer_source {
+public:
+    static constexpr std::uint16_t group = 0;
+
+    //! Told when buffers are back in the ring.
+    using returned_hook = void (*)(void* context) noexcept;
+
+    static result<provided_buffers*> create(reactor_io& io, const reactor_options& options,
+                                            returned_hook hook, void* context);
+
+    //! Ends the ring's use of the buffers. The memory stays until the last slice has ended.
+    void close(reactor_io& io) noexcept;
+
+    //! The slice that a CQE with IORING_CQE_F_BUFFER and `size` > 0 delivers.
+    rx_buffer take(std::uint32_t cqe_flags, std::uint32_t size) noexcept;
+
+    //! For a CQE that names a buffer and delivers nothing.
+    void take_nothing(std::uint32_t cqe_flags) noexcept;
+
+    //! Takes in what ended on other threads.
+    void collect() noexcept { collect_returns(); }
+
+    [[nodiscard]] std::uint32_t count() const noexcept { return count_; }
+    //! Buffers in the kernel's hands, the one that is partly used included.
+    [[nodiscard]] std::uint32_t in_ring() const noexcept { return in_ring_; }
+    [[nodiscard]] std::uint32_t buffer_size() const noexcept { return size_; }
+
+private:
+    struct block final : buffer_block {
+        std::uint32_t used = 0;  // bytes delivered since it was put into the ring
+        bool with_kernel = false;
+    };
+
+    provided_buffers() = default;
+    ~provided_buffers() override;
+    result<void> set_up(reactor_io& io, const reactor_options& options);
+    void recycle(buffer_block& b) noexcept override;
+    void put(block& b) noexcept;
+    block& block_of(std::uint32_t cqe_flags) noexcept {
+        return blocks_[cqe_flags >> IORING_CQE_BUFFER_SHIFT];
+    }
+
+    kernel* kernel_ = nullptr;
+    bool incremental_ = false;
+    bool open_ = false;
+    std::uint32_t count_ = 0;
+    std::uint32_t size_ = 0;
+    std::uint32_t in_ring_ = 0;
+    std::uint16_t tail_ = 0;
+    io_uring_buf_ring* ring_ = nullptr;
+    std::byte* memory_ = nullptr;
+    std::unique_ptr<block[]> blocks_;
+    returned_hook hook_ = nullptr;
+    void* context_ = nullptr;
+};
+
+}  // namespace sluice::detail

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "net/recv_source.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <new>
+#include <stdexcept>
+
+#include "net/connection.hpp"
+#include "net/net_context.hpp"
+
+namespace sluice::detail {
+
+void starved_list::push(recv_source& s) noexcept {
+    s.starved_prev_ = tail_;
+    s.starved_next_ = nullptr;
+    (tail_ != nullptr ? tail_->starved_next_ : head_) = &s;
+    tail_ = &s;
+}
+
+void starved_list::remove(recv_source& s) noexcept {
+    (s.starved_prev_ != nullptr ? s.starved_prev_->starved_next_ : head_) = s.starved_next_;
+    (s.starved_next_ != nullptr ? s.starved_next_->starved_prev_ : tail_) = s.starved_prev_;
+}
+
+recv_source::recv_source(connection& owner, net_context& net) noexcept
+    : operation(prepare, complete), owner_(owner), net_(net) {}
+
+void recv_source::wait(receive_awaiter& w) {
+    if (waiter_ != nullptr)
+        throw std::logic_error("sluice: two receives on one stream at the same time");
+    waiter_ = &w;
+    arm_if_room();
+}
+
+void recv_source::forget(receive_awaiter& w) noexcept {
+    if (waiter_ == &w) waiter_ = nullptr;
+}
+
+void recv_source::prepare(operation& op, io_uring_sqe& sqe) noexcept {
+    auto& self = static_cast<recv_source&>(op);
+    io_uring_prep_recv_multishot(&sqe, self.owner_.descriptor(), nullptr, 0, 0);
+    sqe.flags = static_cast<std::uint8_t>(IOSQE_BUFFER_SELECT | self.net_.descriptor_flags());
+    sqe.buf_group = provided_buffers::group;
+    if (self.net_.has_receive_limit()) sqe.optlen = self.credit_;
+}
+
+void recv_source::complete(operation& op, std::int32_t result, std::uint32_t flags) noexcept {
+    auto& self = static_cast<recv_source&>(op);
+    const bool has_data = result > 0;
+    if (has_data)
+        self.deliver(flags, static_cast<std::uint32_t>(result));
+    else if ((flags & IORING_CQE_F_BUFFER) != 0)
+        self.net_.buffers().take_nothing(flags);
+    if ((flags & IORING_CQE_F_MORE) == 0) self.on_terminal(result, has_data);
+    if (self.has_result()) self.wake_waiter();
+}
+
+void recv_source::deliver(std::uint32_t flags, std::uint32_t size) noexcept {
+    rx_buffer slice = net_.buffers().take(flags, size);
+    net_.stats().bytes_in += size;
+    ++net_.stats().receives;
+    credit_ -= std::min(credit_, size);
+    if (closed_) return;
+    try {
+        if (worth_copying(size)) {
+            slice = slice.copy();
+            ++net_.stats().copied_out;
+        }
+        slices_.push(slice);
+        pending_ += size;
+    } catch (const std::bad_alloc&) {
+        end(errno_error(ENOMEM));  // bytes are lost, so the connection is
+        net_.io().cancel(*this);
+    }
+    if (!net_.has_receive_limit() && credit_ == 0) net_.io().cancel(*this);
+}
+
+// A small slice keeps a whole buffer from the kernel. When this connection has many of them, or
+// buffers run low, the bytes are worth less than the buffer.
+bool recv_source::worth_copying(std::uint32_t size) const noexcept {
+    if (size >= net_.options().copy_out_below) return false;
+    const std::size_t pinned = slices_.count() * net_.buffers().buffer_size();
+    return pinned >= net_.options().max_pinned_bytes || net_.buffers_low();
+}
+
+void recv_source::on_terminal(std::int32_t result, bool had_data) noexcept {
+    if (closed_) {
+        owner_.operation_ended();
+        return;
+    }
+    if (had_data || result == -ECANCELED || result == -EINTR || result == -EAGAIN) {
+        if (credit_ == 0) ++net_.stats().capped;
+        arm_if_room();
+        return;
+    }
+    switch (-result) {
+        case 0: end(error::eof); break;
+        case ENOBUFS:
+        case ENOMEM:
+        case ENOSPC:
+            ++net_.stats().enobufs;
+            starved_ = true;
+            net_.starve(*this);
+            break;
+        default: end(errno_error(-result));
+    }
+}
+
+void recv_source::rearm_starved() noexcept {
+    starved_ = false;
+    ++net_.stats().rearmed;
+    arm_if_room();
+}
+
+void recv_source::arm_if_room() noexcept {
+    if (live() || ended_ || closed_ || starved_ || net_.home().abandoned()) return;
+    const std::size_t limit = net_.options().max_pending_bytes;
+    // Armed again only when half is free: otherwise a slow reader would cost an SQE a slice.
+    if (pending_ > limit / 2) return;
+    credit_ = static_cast<std::uint32_t>(limit - pending_);
+    net_.io().submit(*this);
+}
+
+void recv_source::end(boost::system::error_code why) noexcept {
+    if (ended_) return;
+    ended_ = true;
+    why_ended_ = why;
+}
+
+void recv_source::wake_waiter() noexcept {
+    if (waiter_ != nullptr) std::exchange(waiter_, nullptr)->wake();
+}
+
+void recv_source::taken(std::size_t bytes) noexcept {
+    pending_ -= bytes;
+    arm_if_room();
+}
+
+result<rx_buffer> recv_source::take() {
+    if (slices_.empty()) return why_ended_;
+    rx_buffer b = slices_.pop();
+    taken(b.size());
+    return b;
+}
+
+result<std::size_t> recv_source::take_into(std::span<std::byte> to) {
+    if (slices_.empty()) return why_ended_;
+    std::size_t copied = 0;
+    while (copied < to.size() && !slices_.empty()) {
+        rx_buffer& first = slices_.front();
+        const rx_buffer part =
+            first.size() <= to.size() - copied ? slices_.pop() : first.split(to.size() - copied);
+        std::memcpy(to.data() + copied, part.data(), part.size());
+        copied += part.size();
+    }
+    taken(copied);
+    return copied;
+}
+
+void recv_source::close() noexcept {
+    closed_ = true;
+    if (!ended_) end(cancelled_error());
+    slices_.clear();
+    pending_ = 0;
+    if (starved_) {
+        starved_ = false;
+        net_.forget_starved(*this);
+    }
+    wake_waiter();
+    net_.io().cancel(*this);
+}
+
+}  // namespace sluice::detail

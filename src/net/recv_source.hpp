@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The receiving side of a connection: a multishot receive, and what it has brought.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "net/slice_queue.hpp"
+#include "runtime/operation.hpp"
+#include "sluice/result.hpp"
+#include "sluice/stream_awaiters.hpp"
+
+namespace sluice::detail {
+
+class net_context;
+
+//! Armed at the first receive and again whenever it has ended and there is room. Each arming names
+//! the bytes it may deliver (the credit), so that what waits here never exceeds
+//! reactor_options::max_pending_bytes; where the kernel can't take a credit, the receive is
+//! cancelled when that much waits.
+class recv_source final : public operation {
+public:
+    recv_source(connection& owner, net_context& net) noexcept;
+
+    //! Something to take, or nothing more to come.
+    [[nodiscard]] bool has_result() const noexcept { return !slices_.empty() || ended_; }
+    [[nodiscard]] std::size_t pending() const noexcept { return pending_; }
+
+    //! Arms the receive if it isn't and `w` waits for it. One waiter at a time.
+    void wait(receive_awaiter& w);
+    void forget(receive_awaiter& w) noexcept;
+
+    //! The first slice, or why there is none. has_result() must hold.
+    result<rx_buffer> take();
+
+    //! Copies to `to` what fits. has_result() must hold.
+    result<std::size_t> take_into(std::span<std::byte> to);
+
+    //! The connection is being closed: nothing is armed any more, the waiter ends with ECANCELED.
+    void close() noexcept;
+
+    //! A buffer came back: arms a receive that ended for want of one.
+    void rearm_starved() noexcept;
+
+private:
+    friend class starved_list;
+
+    static void prepare(operation& op, io_uring_sqe& sqe) noexcept;
+    static void complete(operation& op, std::int32_t result, std::uint32_t flags) noexcept;
+    void deliver(std::uint32_t flags, std::uint32_t size) noexcept;
+    void on_terminal(std::int32_t result, bool had_data) noexcept;
+    void arm_if_room() noexcept;
+    void end(boost::system::error_code why) noexcept;
+    void wake_waiter() noexcept;
+    void taken(std::size_t bytes) noexcept;
+    [[nodiscard]] bool worth_copying(std::uint32_t size) const noexcept;
+
+    connection& owner_;
+    net_context& net_;
+    slice_queue slices_;
+    std::size_t pending_ = 0;   // bytes in slices_
+    std::uint32_t credit_ = 0;  // bytes that the armed receive may still deliver
+    bool ended_ = false;
+    bool closed_ = false;
+    bool starved_ = false;
+    boost::system::error_code why_ended_;
+    receive_awaiter* waiter_ = nullptr;
+    recv_source* starved_prev_ = nullptr;
+    recv_source* starved_next_ = nullptr;
+};
+
+//! Receives that wait for buffers, first come first served.
+class starved_list {
+public:
+    [[nodiscard]] bool empty() const noexcept { return head_ == nullptr; }
+    void push(recv_source& s) noexcept;
+    void remove(recv_source& s) noexcept;
+    recv_source& front() noexcept { return *head_; }
+
+private:
+    recv_source* head_ = nullptr;
+    recv_source* tail_ = nullptr;
+};
+
+}  // namespace sluice::detail

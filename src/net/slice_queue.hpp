@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Received slices that nobody has taken yet, in order.
+#pragma once
+
+#include <cstddef>
+#include <new>
+#include <utility>
+
+#include "sluice/buffer.hpp"
+#include "sluice/frame_pool.hpp"
+
+namespace sluice::detail {
+
+//! FIFO; the first slice has its place here, further ones in nodes of the reactor's pool. A slice
+//! right behind the last one in memory is joined to it.
+class slice_queue {
+public:
+    slice_queue() = default;
+    slice_queue(const slice_queue&) = delete;
+    slice_queue& operator=(const slice_queue&) = delete;
+    ~slice_queue() { clear(); }
+
+    [[nodiscard]] bool empty() const noexcept { return front_.empty(); }
+    [[nodiscard]] std::size_t count() const noexcept { return count_; }
+    rx_buffer& front() noexcept { return front_; }
+
+    //! Returns false when `b` was joined to the last slice. Throws bad_alloc, `b` unharmed.
+    bool push(rx_buffer& b) {
+        if (count_ == 0) {
+            front_ = std::move(b);
+            count_ = 1;
+            return true;
+        }
+        if ((last_ != nullptr ? last_->slice : front_).join(b)) return false;
+        node* n = new (frame_pool::allocate(sizeof(node))) node{std::move(b), nullptr};
+        (last_ != nullptr ? last_->next : second_) = n;
+        last_ = n;
+        ++count_;
+        return true;
+    }
+
+    //! The queue must not be empty.
+    rx_buffer pop() noexcept {
+        rx_buffer taken = std::move(front_);
+        --count_;
+        if (node* n = second_; n != nullptr) {
+            front_ = std::move(n->slice);
+            second_ = n->next;
+            if (second_ == nullptr) last_ = nullptr;
+            n->~node();
+            frame_pool::deallocate(n);
+        }
+        return taken;
+    }
+
+    void clear() noexcept {
+        while (count_ != 0) pop();
+    }
+
+private:
+    struct node {
+        rx_buffer slice;
+        node* next;
+    };
+    rx_buffer front_;
+    node* second_ = nullptr;
+    node* last_ = nullptr;
+    std::size_t count_ = 0;
+};
+
+}  // namespace sluice::detail

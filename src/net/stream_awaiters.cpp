@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sluice/stream_awaiters.hpp"
+
+#include "net/connection.hpp"
+#include "net/net_context.hpp"
+
+namespace sluice::detail {
+
+void drop_connection(connection& c) noexcept {
+    if (c.orphaned())
+        c.destroy_orphan();
+    else if (reactor::current() == &c.net().home())
+        c.close(nullptr);
+    else
+        c.net().drop_away(c);
+}
+
+// --- receiving
+
+bool receive_awaiter::await_ready() const noexcept { return connection_.receiving().has_result(); }
+
+bool receive_awaiter::await_suspend(std::coroutine_handle<> h, const environment& env) {
+    if (env.stop.stop_requested()) {
+        cancelled_ = true;
+        yield(h, env);
+        return true;
+    }
+    connection_.receiving().wait(*this);
+    wait(h, env);
+    return true;
+}
+
+void receive_awaiter::on_stop() noexcept {
+    cancelled_ = true;
+    connection_.receiving().forget(*this);
+    wake();
+}
+
+result<rx_buffer> recv_awaiter::await_resume() {
+    if (cancelled_) return cancelled_error();
+    return connection_.receiving().take();
+}
+
+result<std::size_t> recv_into_awaiter::await_resume() {
+    if (cancelled_) return cancelled_error();
+    return connection_.receiving().take_into(to_);
+}
+
+// --- sending
+
+send_awaiter::send_awaiter(connection& c,
+                           std::span<const std::span<const std::byte>> pieces) noexcept
+    : connection_(c), pieces_(pieces) {
+    for (const auto& p : pieces) total_ += p.size();
+}
+
+std::size_t send_awaiter::piece_count() const noexcept {
+    if (!chain_.empty()) return chain_.count();
+    if (!pieces_.empty()) return pieces_.size();
+    return single_.empty() ? 0 : 1;
+}
+
+std::span<const std::byte> send_awaiter::piece(std::size_t i) const noexcept {
+    if (!chain_.empty()) return chain_[i].bytes();
+    if (!pieces_.empty()) return pieces_[i];
+    return single_;
+}
+
+bool send_awaiter::await_suspend(std::coroutine_handle<> h, const environment& env) {
+    send_queue& queue = connection_.sending();
+    if (env.stop.stop_requested())
+        failed_ = cancelled_error();
+    else
+        failed_ = queue.refusal();
+    if (failed_) {
+        yield(h, env);
+        return true;
+    }
+    if (total_ == 0 && extent_ != send_extent::shutdown) return false;  // nothing to send
+    wait(h, env);
+    queue.push(*this);
+    return true;
+}
+
+void send_awaiter::on_stop() noexcept { connection_.sending().cancel(*this); }
+
+// --- closing
+
+bool close_awaiter::await_suspend(std::coroutine_handle<> h, const environment& env) noexcept {
+    wait(h, env);
+    std::exchange(connection_, nullptr)->close(this);
+    return true;
+}
+
+}  // namespace sluice::detail

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sluice/buffer.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <new>
+#include <stdexcept>
+
+namespace sluice {
+
+namespace detail {
+
+void buffer_source::release_away(buffer_block& b) noexcept {
+    // Announced before it is counted: whoever sees the count knows that the block will come by the
+    // list, and leaves it alone until then.
+    const bool first = !b.going_home.exchange(true, std::memory_order_acq_rel);
+    b.away.fetch_sub(1, std::memory_order_acq_rel);
+    if (first) returns_.push(b);
+    if (away_.released()) delete this;
+}
+
+// Adds up both counts, and recycles the block when no handle is left and it is not in the list.
+bool buffer_source::settle(buffer_block& b) noexcept {
+    b.handles += b.away.exchange(0, std::memory_order_acq_rel);
+    if (b.handles != 0 || b.going_home.load(std::memory_order_acquire)) return false;
+    recycle(b);
+    return true;
+}
+
+std::size_t buffer_source::collect_returns() noexcept {
+    std::size_t home = 0;
+    for (home_node* n = returns_.take_all(); n != nullptr;) {
+        home_node* next = n->next_home;
+        auto& b = static_cast<buffer_block&>(*n);
+        b.going_home.store(false, std::memory_order_release);  // it may be pushed again from here
+        if (settle(b)) ++home;
+        n = next;
+    }
+    return home;
+}
+
+void buffer_source::retire() noexcept {
+    collect_returns();
+    home_.store(nullptr, std::memory_order_relaxed);
+    if (away_.owner_leaves(lent_)) delete this;
+}
+
+void release_heap_block(buffer_block& b) noexcept {
+    if (b.away.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+    b.~buffer_block();
+    frame_pool::deallocate(&b);
+}
+
+}  // namespace detail
+
+rx_buffer rx_buffer::slice(std::size_t offset, std::size_t count) const noexcept {
+    if (block_ == nullptr || offset >= size_) return {};
+    if (block_->source != nullptr)
+        block_->source->acquire(*block_);
+    else
+        block_->away.fetch_add(1, std::memory_order_relaxed);
+    const auto length = std::min<std::size_t>(count, size_ - offset);
+    return rx_buffer{data_ + offset, block_, static_cast<std::uint32_t>(length)};
+}
+
+rx_buffer rx_buffer::split(std::size_t count) noexcept {
+    if (count >= size_) return std::move(*this);
+    rx_buffer first = slice(0, count);
+    data_ += count;
+    size_ -= static_cast<std::uint32_t>(count);
+    return first;
+}
+
+rx_buffer rx_buffer::copy_of(std::span<const std::byte> bytes) {
+    if (bytes.empty()) return {};
+    if (bytes.size() > std::numeric_limits<std::uint32_t>::max())
+        throw std::length_error("sluice: a buffer holds less than 4 GiB");
+    void* memory = detail::frame_pool::allocate(sizeof(detail::buffer_block) + bytes.size());
+    auto* b = new (memory) detail::buffer_block;
+    b->away.store(1, std::memory_order_relaxed);
+    auto* data = static_cast<std::byte*>(memory) + sizeof(detail::buffer_block);
+    std::memcpy(data, bytes.data(), bytes.size());
+    return rx_buffer{data, b, static_cast<std::uint32_t>(bytes.size())};
+}
+
+}  // namespace sluice

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The seam's second half: what concerns the process and not one reactor. Not simulated.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sluice/result.hpp"
+
+namespace sluice::detail {
+
+//! The first line of a small file such as those in /proc and /sys; nothing if it can't be read.
+std::optional<std::string> first_line(const std::string& path);
+
+//! The CPUs that the calling thread may run on: sched_getaffinity(2).
+result<std::vector<unsigned>> allowed_cpus();
+
+//! Moves the calling thread to one CPU: sched_setaffinity(2).
+result<void> pin_to_cpu(unsigned cpu);
+
+//! The soft limit of descriptors: getrlimit(2), RLIMIT_NOFILE.
+std::uint64_t descriptor_limit();
+
+//! How many descriptors the process has open now.
+std::uint64_t open_descriptors();
+
+//! The path of the process's cgroup (version 2) in /sys/fs/cgroup; nothing if there is none.
+std::optional<std::string> cgroup_folder();
+
+//! Waits for SIGINT and SIGTERM on behalf of a program that asked for it: signalfd(2). While it
+//! lives, both are blocked in the calling thread and in the threads that it starts.
+class stop_signals {
+public:
+    static result<stop_signals> block();
+    stop_signals(stop_signals&& other) noexcept;
+    stop_signals& operator=(stop_signals&&) = delete;
+    ~stop_signals();
+
+    //! The signal's number; 0 after interrupt().
+    int wait() noexcept;
+
+    //! From any thread: makes wait() return.
+    void interrupt() noexcept;
+
+private:
+    stop_signals(int signals, int wake) noexcept : signals_(signals), wake_(wake) {}
+    int signals_;
+    int wake_;
+};
+
+}  // namespace sluice::detail

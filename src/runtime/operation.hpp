@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One request at the kernel, from submission to its terminal CQE.
+#pragma once
+
+#include <cstdint>
+
+#include "runtime/uring.hpp"
+
+namespace sluice::detail {
+
+class operation;
+
+//! A wish for an SQE that can wait for room in the submission queue.
+struct submission {
+    operation& target;
+    submission* next_parked = nullptr;
+    bool parked = false;
+};
+
+//! One request. Its owner must keep it until its terminal CQE, the one without IORING_CQE_F_MORE,
+//! has been handed to the complete function. It may be submitted again then.
+class operation {
+public:
+    //! Fills the SQE, which is zeroed; user_data is set afterwards by the reactor.
+    using prepare_function = void (*)(operation&, io_uring_sqe&) noexcept;
+
+    //! Takes one CQE: result and flags. Called while CQEs are being reaped, so it must not resume
+    //! a coroutine. When the CQE is terminal the operation may be submitted again from here.
+    using complete_function = void (*)(operation&, std::int32_t result,
+                                       std::uint32_t flags) noexcept;
+
+    operation(prepare_function prepare, complete_function complete) noexcept
+        : prepare_(prepare), complete_(complete) {}
+    operation(const operation&) = delete;
+    operation& operator=(const operation&) = delete;
+    ~operation() {
+        if (live_) destroyed_while_live();
+    }
+
+    //! Submitted, or parked, and its terminal CQE not seen.
+    [[nodiscard]] bool live() const noexcept { return live_; }
+
+    //! reactor_io::cancel() was called for it since it was submitted.
+    [[nodiscard]] bool cancelling() const noexcept { return cancelling_; }
+
+private:
+    friend class reactor_io;
+    [[noreturn]] static void destroyed_while_live() noexcept;
+
+    prepare_function prepare_;
+    complete_function complete_;
+    submission request_{*this};
+    submission cancel_{*this};
+    bool live_ = false;
+    bool cancelling_ = false;
+};
+
+}  // namespace sluice::detail

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/probe.hpp"
+
+#include <cerrno>
+
+namespace sluice::detail {
+
+namespace {
+
+constexpr std::uint16_t probe_group = 0xfffe;
+
+// A multishot receive that names how much it may deliver. Options are checked before the
+// descriptor is looked up, so a bad descriptor tells the two answers apart without a socket.
+bool has_receive_limit(ring& r) {
+    io_uring_sqe* sqe = r.next_sqe();
+    io_uring_prep_recv_multishot(sqe, -1, nullptr, 0, 0);
+    sqe->flags |= IOSQE_BUFFER_SELECT;
+    sqe->buf_group = probe_group;
+    sqe->optlen = 4096;
+    std::int32_t answer = 0;
+    unsigned taken = 0;
+    for (int tries = 0; taken == 0 && tries < 100; ++tries) {
+        r.enter(1, 100'000'000, 0);
+        taken = r.reap([&](std::uint64_t, std::int32_t res, std::uint32_t) { answer = res; });
+    }
+    return answer == -EBADF;
+}
+
+bool has_incremental_buffers(ring& r) noexcept {
+    io_uring_buf_reg registration{};
+    registration.ring_entries = 8;
+    registration.bgid = probe_group;
+    registration.flags = IOU_PBUF_RING_MMAP | IOU_PBUF_RING_INC;
+    if (r.register_call(IORING_REGISTER_PBUF_RING, &registration, 1) < 0) return false;
+    registration = {};
+    registration.bgid = probe_group;
+    r.register_call(IORING_UNREGISTER_PBUF_RING, &registration, 1);
+    return true;
+}
+
+}  // namespace
+
+void probe_operations(ring& r, features& found) {
+    const bool limit = has_receive_limit(r);
+    found.set(feature_receive_limit, limit,
+              limit ? "" : "needs kernel 6.17; receives are held back by cancelling them");
+    const bool incremental = has_incremental_buffers(r);
+    found.set(feature_incremental_buffers, incremental,
+              incremental ? "" : "needs kernel 6.12; each receive takes a whole buffer");
+}
+
+}  // namespace sluice::detail

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sluice/reactor.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <atomic>
+#include <cerrno>
+#include <mutex>
+#include <vector>
+
+#include "runtime/fatal.hpp"
+#include "runtime/kernel/kernel.hpp"
+#include "runtime/reactor_io.hpp"
+#include "sluice/log.hpp"
+#include "sluice/nursery.hpp"
+
+namespace sluice {
+
+namespace {
+
+constinit thread_local reactor* current_reactor = nullptr;
+
+}  // namespace
+
+//! What other threads hand over. A lock, because foreign threads are rare visitors.
+struct reactor::mailbox {
+    std::mutex mutex;
+    std::vector<std::function<void()>> posted;
+    std::atomic<bool> pending{false};
+};
+
+reactor::reactor(const reactor_options& options, unsigned index)
+    : options_(options),
+      index_(index),
+      queue_(options.await_budget),
+      frames_(detail::frame_pool::create()),
+      mailbox_(std::make_unique<mailbox>()),
+      root_(std::make_unique<nursery>(*this, nursery_options{on_failure::collect})) {}
+
+result<std::unique_ptr<reactor>> reactor::create(const reactor_options& options, unsigned index) {
+    return create_on(detail::linux_kernel(), options, index);
+}
+
+result<std::unique_ptr<reactor>> reactor::create_on(detail::kernel& kernel,
+                                                    const reactor_options& options,
+                                                    unsigned index) {
+    if (current_reactor != nullptr) return errno_error(EEXIST);  // one a thread
+    std::unique_ptr<reactor> made{new reactor(options, index)};
+    if (auto started = made->start(kernel); !started) return started.error();
+    return made;
+}
+
+result<void> reactor::start(detail::kernel& kernel) {
+    current_reactor = this;
+    detail::frame_pool::current = frames_;
+    io_ = std::make_unique<detail::reactor_io>(kernel, stats_);
+    now_ = kernel.now();
+    auto opened = io_->open(options_);
+    if (opened)
+        logger()->info("reactor {}: {}", index_, io_->found().summary());
+    else
+        logger()->error("reactor {}: {}", index_, explain_ring_error(opened.error()));
+    return opened;
+}
+
+reactor::~reactor() {
+    if (io_ && root_->children() + io_->live() != 0) {
+        // Not run to its end, which is its user's right: what is left goes the hard way.
+        abandon();
+        finish_abandoning();
+    }
+    locals_.clear();
+    root_.reset();
+    io_.reset();
+    current_reactor = nullptr;
+    frames_->retire();  // after all that lives in frames
+}
+
+reactor* reactor::current() noexcept { return current_reactor; }
+
+const features& reactor::ring_features() const noexcept { return io_->found(); }
+
+reactor_stats reactor::stats() const noexcept {
+    reactor_stats s = stats_;
+    s.live_operations = io_->live();
+    s.live_frames = frames_->live();
+    s.pooled_frames = frames_->pooled();
+    s.live_timers = timers_.size();
+    return s;
+}
+
+void reactor::turn(bool may_wait) {
+    ++stats_.turns;
+    now_ = io_->below().now();
+    frames_->collect();
+    locals_.collect();
+    if (mailbox_->pending.load(std::memory_order_acquire)) run_posted();
+    stats_.timers_expired += timers_.expire(now_);
+    if (!abandoned_) stats_.resumes += queue_.run_turn(options_.ready_turn);
+    const bool nothing_ready = abandoned_ || queue_.empty();
+    const bool idle_already = finished();
+    io_->end_turn(may_wait && nothing_ready && !idle_already, timers_.next_deadline());
+}
+
+bool reactor::idle() const noexcept {
+    return root_->children() == 0 && queue_.empty() && io_->live() == 0;
+}
+
+bool reactor::finished() const noexcept { return (draining_ || until_idle_) && idle(); }
+
+void reactor::run_loop() {
+    while (!finished()) {
+        if (abandoned_) {
+            finish_abandoning();
+            return;
+        }
+        turn(true);
+    }
+}
+
+void reactor::run() { run_loop(); }
+
+void reactor::run_until_idle() {
+    until_idle_ = true;
+    run_loop();
+    until_idle_ = false;
+}
+
+void reactor::request_drain() noexcept {
+    if (std::exchange(draining_, true)) return;
+    drain_listeners_.notify_all();
+}
+
+void reactor::request_stop() noexcept {
+    request_drain();
+    root_->request_stop();
+}
+
+void reactor::abandon() noexcept {
+    request_stop();
+    abandoned_ = true;
+}
+
+void reactor::finish_abandoning() {
+    // Two rounds: the operations that coroutines wait in, and those that their destructors start.
+    for (int round = 0; round < 2; ++round) {
+        const std::int64_t give_up = io_->below().now() + abandon_limit_ns;
+        while (io_->live() != 0 && io_->below().now() < give_up) {
+            io_->cancel_everything();
+            io_->end_turn(true, io_->below().now() + abandon_step_ns);
+        }
+        if (io_->live() != 0)
+            detail::fatal("reactor %u: %llu operations did not end when they were cancelled",
+                          index_, static_cast<unsigned long long>(io_->live()));
+        if (round == 0) stats_.tasks_destroyed += root_->destroy_children();
+    }
+}
+
+void reactor::post(std::function<void()> fn) {
+    {
+        const std::lock_guard lock(mailbox_->mutex);
+        mailbox_->posted.push_back(std::move(fn));
+    }
+    if (!mailbox_->pending.exchange(true, std::memory_order_acq_rel)) io_->wake();
+}
+
+void reactor::run_posted() {
+    mailbox_->pending.store(false, std::memory_order_release);
+    std::vector<std::function<void()>> batch;
+    {
+        const std::lock_guard lock(mailbox_->mutex);
+        batch.swap(mailbox_->posted);
+    }
+    for (auto& fn : batch) fn();
+}
+
+}  // namespace sluice

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/reactor_io.hpp"
+
+#include <algorithm>
+#include <cerrno>
+
+#include "runtime/fatal.hpp"
+#include "runtime/probe.hpp"
+#include "sluice/log.hpp"
+#include "sluice/timer.hpp"
+
+namespace sluice::detail {
+
+namespace {
+// The user_data of CQEs that nobody looks at.
+constexpr std::uint64_t ignored = 0;
+// How long a reactor that goes away waits for the last CQEs.
+constexpr std::int64_t drain_limit_ns = 5'000'000'000;
+constexpr std::int64_t drain_step_ns = 10'000'000;
+}  // namespace
+
+void operation::destroyed_while_live() noexcept {
+    fatal("an operation was destroyed before its terminal CQE");
+}
+
+reactor_io::wake_operation::wake_operation(reactor_io& io) noexcept
+    : operation(
+          [](operation& op, io_uring_sqe& sqe) noexcept {
+              auto& self = static_cast<wake_operation&>(op);
+              io_uring_prep_read(&sqe, self.io_.wake_descriptor_, &self.value_, sizeof self.value_,
+                                 0);
+          },
+          [](operation& op, std::int32_t, std::uint32_t) noexcept {
+              auto& self = static_cast<wake_operation&>(op);
+              ++self.io_.stats_.wake_ups;
+              if (!self.io_.closing_) self.io_.submit(self);
+          }),
+      io_(io) {}
+
+reactor_io::reactor_io(kernel& k, reactor_stats& stats) noexcept
+    : kernel_(k), stats_(stats), ring_(k), wake_(*this) {}
+
+reactor_io::~reactor_io() {
+    closing_ = true;
+    cancel(wake_);
+    drain(drain_limit_ns);
+    if (live_ != 0)
+        fatal("%llu operations are live at the end of their reactor",
+              static_cast<unsigned long long>(live_));
+    if (wake_descriptor_ >= 0) kernel_.close(wake_descriptor_);
+}
+
+result<void> reactor_io::open(const reactor_options& options) {
+    if (auto opened = ring_.open(options, found_); !opened) return opened;
+    min_wait_us_ = static_cast<std::uint32_t>(options.min_wait.count());
+    if (min_wait_us_ != 0) min_wait_completions_ = std::max(options.min_wait_completions, 1U);
+    wake_descriptor_ = kernel_.wake_descriptor();
+    if (wake_descriptor_ < 0) return errno_error(-wake_descriptor_);
+    probe_operations(ring_, found_);
+    submit(wake_);
+    return {};
+}
+
+void reactor_io::submit(operation& op) noexcept {
+    op.live_ = true;
+    op.cancelling_ = false;
+    ++live_;
+    offer(op.request_);
+}
+
+void reactor_io::cancel(operation& op) noexcept {
+    if (!op.live_ || op.cancelling_) return;
+    op.cancelling_ = true;
+    // A request that is still parked is not known to the kernel: it ends when its turn comes.
+    if (!op.request_.parked) offer(op.cancel_);
+}
+
+void reactor_io::cancel_everything() noexcept {
+    io_uring_sqe* sqe = ring_.next_sqe();
+    if (sqe == nullptr) {
+        enter(0, 0);
+        sqe = ring_.next_sqe();
+    }
+    if (sqe == nullptr) return;  // the caller asks again
+    io_uring_prep_cancel64(sqe, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
+    sqe->user_data = ignored;
+}
+
+bool reactor_io::fill(submission& s) noexcept {
+    operation& op = s.target;
+    const bool is_request = &s == &op.request_;
+    if (is_request && op.cancelling_) {  // while it was parked
+        complete(op, -ECANCELED, 0);
+        return true;
+    }
+    io_uring_sqe* sqe = ring_.next_sqe();
+    if (sqe == nullptr) return false;
+    ++stats_.sqes;
+    const auto identity = reinterpret_cast<std::uint64_t>(&op);
+    if (is_request) {
+        op.prepare_(op, *sqe);
+        sqe->user_data = identity;
+    } else {
+        io_uring_prep_cancel64(sqe, identity, 0);
+        sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+        sqe->user_data = ignored;
+    }
+    return true;
+}
+
+void reactor_io::offer(submission& s) noexcept {
+    if (parked_head_ == nullptr) {
+        if (fill(s)) return;
+        enter(0, 0);
+        if (fill(s)) return;
+    }
+    park(s);
+}
+
+void reactor_io::park(submission& s) noexcept {
+    s.parked = true;
+    s.next_parked = nullptr;
+    (parked_tail_ != nullptr ? parked_tail_->next_parked : parked_head_) = &s;
+    parked_tail_ = &s;
+    ++stats_.sq_full_parks;
+}
+
+void reactor_io::unpark(submission& s) noexcept {
+    submission* before = nullptr;
+    for (submission* at = parked_head_; at != &s; at = at->next_parked) before = at;
+    (before != nullptr ? before->next_parked : parked_head_) = s.next_parked;
+    if (parked_tail_ == &s) parked_tail_ = before;
+    s.parked = false;
+}
+
+void reactor_io::submit_parked() noexcept {
+    while (parked_head_ != nullptr) {
+        submission& s = *parked_head_;
+        // A completion may park more, behind it: unlink first.
+        if (ring_.full() && !(&s == &s.target.request_ && s.target.cancelling_)) return;
+        unpark(s);
+        fill(s);
+    }
+}
+
+void reactor_io::at_turn_end(turn_end_hook& hook) noexcept {
+    if (hook.queued_) return;
+    hook.queued_ = true;
+    hook.next_ = nullptr;
+    (hooks_tail_ != nullptr ? hooks_tail_->next_ : hooks_head_) = &hook;
+    hooks_tail_ = &hook;
+}
+
+void reactor_io::forget(turn_end_hook& hook) noexcept {
+    if (!hook.queued_) return;
+    turn_end_hook* before = nullptr;
+    for (turn_end_hook* at = hooks_head_; at != &hook; at = at->next_) before = at;
+    (before != nullptr ? before->next_ : hooks_head_) = hook.next_;
+    if (hooks_tail_ == &hook) hooks_tail_ = before;
+    hook.queued_ = false;
+}
+
+void reactor_io::run_hooks() noexcept {
+    while (hooks_head_ != nullptr) {
+        turn_end_hook& hook = *hooks_head_;
+        hooks_head_ = hook.next_;
+        if (hooks_head_ == nullptr) hooks_tail_ = nullptr;
+        hook.queued_ = false;
+        hook.at_turn_end();
+    }
+}
+
+void reactor_io::enter(unsigned wait, std::int64_t timeout_ns) noexcept {
+    ++stats_.enters;
+    const int entered = ring_.enter(wait, timeout_ns, min_wait_us_);
+    if (entered >= 0) return;
+    switch (-entered) {
+        case ETIME:   // the deadline
+        case EINTR:   // a signal
+        case EAGAIN:  // no memory for a request, or
+        case EBUSY:   // completions have to be reaped first: the next turn submits again
+        case EBADR:   // the kernel lost CQEs for want of memory; their number is not known
+            return;
+        default: fatal("io_uring_enter failed with errno %d", -entered);
+    }
+}
+
+void reactor_io::end_turn(bool wait, std::int64_t deadline) noexcept {
+    run_hooks();
+    submit_parked();
+    if (ring_.overflowed()) ++stats_.cq_overflows;
+    const bool must_submit = ring_.unsubmitted() != 0;
+    const bool sleeps = wait && !ring_.has_cqes();
+    if (must_submit || sleeps || ring_.kernel_has_work()) {
+        std::int64_t timeout = -1;
+        if (sleeps && deadline != timer_set::never)
+            timeout = std::max<std::int64_t>(0, deadline - kernel_.now());
+        enter(sleeps ? min_wait_completions_ : 0, timeout);
+    }
+    dispatch();
+}
+
+void reactor_io::dispatch() noexcept {
+    stats_.cqes += ring_.reap(
+        [this](std::uint64_t user_data, std::int32_t result, std::uint32_t flags) noexcept {
+            if (user_data != ignored)
+                complete(*reinterpret_cast<operation*>(user_data), result, flags);
+        });
+}
+
+void reactor_io::complete(operation& op, std::int32_t result, std::uint32_t flags) noexcept {
+    if ((flags & IORING_CQE_F_MORE) == 0) {
+        op.live_ = false;
+        --live_;
+        if (op.cancel_.parked) unpark(op.cancel_);
+    }
+    op.complete_(op, result, flags);
+}
+
+void reactor_io::drain(std::int64_t limit_ns) noexcept {
+    const std::int64_t give_up = kernel_.now() + limit_ns;
+    while (live_ != 0 && kernel_.now() < give_up) end_turn(true, kernel_.now() + drain_step_ns);
+}
+
+}  // namespace sluice::detail

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Between the operations of a reactor and its ring: submission, parking, dispatch of CQEs.
+#pragma once
+
+#include <cstdint>
+
+#include "runtime/operation.hpp"
+#include "runtime/ring.hpp"
+#include "sluice/features.hpp"
+#include "sluice/stats.hpp"
+
+namespace sluice::detail {
+
+//! Work that is put off to the end of the turn, when everything of the turn is known: joining
+//! sends, giving buffers back. Linked at most once.
+class turn_end_hook {
+public:
+    virtual void at_turn_end() noexcept = 0;
+
+protected:
+    ~turn_end_hook() = default;
+
+private:
+    friend class reactor_io;
+    turn_end_hook* next_ = nullptr;
+    bool queued_ = false;
+};
+
+class reactor_io {
+public:
+    reactor_io(kernel& k, reactor_stats& stats) noexcept;
+    ~reactor_io();
+    reactor_io(const reactor_io&) = delete;
+    reactor_io& operator=(const reactor_io&) = delete;
+
+    result<void> open(const reactor_options& options);
+
+    //! Gives the operation to the kernel with the next enter. Never fails: without room in the
+    //! submission queue, and none after a flush, it waits its turn.
+    void submit(operation& op) noexcept;
+
+    //! Asks for the end of an operation; the answer is its terminal CQE. Harmless when it is not
+    //! live or being cancelled already.
+    void cancel(operation& op) noexcept;
+
+    //! Asks for the end of everything that is live.
+    void cancel_everything() noexcept;
+
+    //! Calls `hook` once, before the enter of this turn.
+    void at_turn_end(turn_end_hook& hook) noexcept;
+    //! Takes it back.
+    void forget(turn_end_hook& hook) noexcept;
+
+    //! Ends a turn: hooks, parked submissions, one enter at most, dispatch. With `wait` it sleeps
+    //! until a CQE comes or until `deadline` (nanoseconds; timer_set::never: no limit).
+    void end_turn(bool wait, std::int64_t deadline) noexcept;
+
+    //! Operations that are live, but for the reactor's own.
+    [[nodiscard]] std::uint64_t live() const noexcept { return live_ - (wake_.live() ? 1 : 0); }
+
+    //! From any thread: ends the current or the next wait.
+    void wake() noexcept { kernel_.wake(wake_descriptor_); }
+
+    [[nodiscard]] kernel& below() const noexcept { return kernel_; }
+    [[nodiscard]] ring& rings() noexcept { return ring_; }
+    [[nodiscard]] features& found() noexcept { return found_; }
+    [[nodiscard]] const features& found() const noexcept { return found_; }
+
+private:
+    class wake_operation final : public operation {
+    public:
+        explicit wake_operation(reactor_io& io) noexcept;
+
+    private:
+        reactor_io& io_;
+        std::uint64_t value_ = 0;
+    };
+
+    bool fill(submission& s) noexcept;
+    void offer(submission& s) noexcept;
+    void park(submission& s) noexcept;
+    void unpark(submission& s) noexcept;
+    void submit_parked() noexcept;
+    void run_hooks() noexcept;
+    void enter(unsigned wait, std::int64_t timeout_ns) noexcept;
+    void dispatch() noexcept;
+    void complete(operation& op, std::int32_t result, std::uint32_t flags) noexcept;
+    void drain(std::int64_t limit_ns) noexcept;
+
+    kernel& kernel_;
+    reactor_stats& stats_;
+    ring ring_;
+    features found_;
+    std::uint32_t min_wait_us_ = 0;
+    std::uint32_t min_wait_completions_ = 1;
+    submission* parked_head_ = nullptr;
+    submission* parked_tail_ = nullptr;
+    turn_end_hook* hooks_head_ = nullptr;
+    turn_end_hook* hooks_tail_ = nullptr;
+    std::uint64_t live_ = 0;
+    bool closing_ = false;
+    int wake_descriptor_ = -1;
+    wake_operation wake_;
+};
+
+}  // namespace sluice::detail

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One io_uring: set-up, the mapped queues, enter. Knows SQEs and CQEs, but nobody who uses them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "runtime/kernel/kernel.hpp"
+#include "runtime/uring.hpp"
+#include "sluice/features.hpp"
+#include "sluice/options.hpp"
+#include "sluice/result.hpp"
+
+namespace sluice::detail {
+
+class ring {
+public:
+    explicit ring(kernel& k) noexcept : kernel_(k) {}
+    ~ring();
+    ring(const ring&) = delete;
+    ring& operator=(const ring&) = delete;
+
+    //! Sets the ring up with the best of an ordered list of flag sets that the kernel takes, and
+    //! says in `found` what came of it.
+    result<void> open(const reactor_options& options, features& found);
+
+    //! The next free SQE, zeroed; null when the queue is full.
+    io_uring_sqe* next_sqe() noexcept {
+        if (full()) return nullptr;
+        io_uring_sqe* sqe = &sqes_[sq_local_tail_++ & sq_mask_];
+        *sqe = {};
+        return sqe;
+    }
+
+    [[nodiscard]] bool full() const noexcept {
+        return sq_local_tail_ - load_acquire(sq_head_) == sq_entries_;
+    }
+
+    //! SQEs filled and not handed to the kernel yet.
+    [[nodiscard]] unsigned unsubmitted() const noexcept {
+        return sq_local_tail_ - load_acquire(sq_head_);
+    }
+
+    //! Whether the kernel has work for us that only an enter will bring.
+    [[nodiscard]] bool kernel_has_work() const noexcept {
+        return (load_relaxed(sq_flags_) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
+    }
+    [[nodiscard]] bool overflowed() const noexcept {
+        return (load_relaxed(sq_flags_) & IORING_SQ_CQ_OVERFLOW) != 0;
+    }
+    [[nodiscard]] bool has_cqes() const noexcept {
+        return load_acquire(cq_tail_) != cq_local_head_;
+    }
+
+    //! Submits everything and lets the kernel post what is done; with `wait`, until at least that
+    //! many CQEs are there or `timeout_ns` has passed (negative: no limit). Returns what
+    //! io_uring_enter returns, or the negative errno; ETIME and EINTR are not errors.
+    int enter(unsigned wait, std::int64_t timeout_ns, std::uint32_t min_wait_us) noexcept;
+
+    //! Hands every CQE that is there to `take(user_data, result, flags)`; returns how many.
+    template <class Take>
+    unsigned reap(Take&& take) noexcept {
+        const std::uint32_t tail = load_acquire(cq_tail_);
+        std::uint32_t head = cq_local_head_;
+        unsigned taken = 0;
+        while (head != tail) {
+            const io_uring_cqe& cqe = cqe_at(head);
+            const std::uint32_t flags = cqe.flags;
+            head += cqe_slots(flags);
+            if ((flags & cqe_skip) != 0) continue;
+            take(cqe.user_data, cqe.res, flags);
+            ++taken;
+        }
+        cq_local_head_ = head;
+        __atomic_store_n(cq_head_, head, __ATOMIC_RELEASE);
+        return taken;
+    }
+
+    //! io_uring_register on this ring. The result, or the negative errno.
+    int register_call(unsigned opcode, void* argument, unsigned count) noexcept;
+
+    [[nodiscard]] int descriptor() const noexcept { return fd_; }
+    [[nodiscard]] kernel& below() const noexcept { return kernel_; }
+    [[nodiscard]] unsigned cq_entries() const noexcept { return cq_entries_; }
+
+private:
+    static constexpr std::uint32_t cqe_big = IORING_CQE_F_32;
+    static constexpr std::uint32_t cqe_skip = IORING_CQE_F_SKIP;
+    static std::uint32_t load_acquire(const std::uint32_t* p) noexcept {
+        return __atomic_load_n(p, __ATOMIC_ACQUIRE);
+    }
+    static std::uint32_t load_relaxed(const std::uint32_t* p) noexcept {
+        return __atomic_load_n(p, __ATOMIC_RELAXED);
+    }
+    const io_uring_cqe& cqe_at(std::uint32_t index) const noexcept {
+        return cqes_[index & cq_mask_];
+    }
+    static std::uint32_t cqe_slots(std::uint32_t flags) noexcept {
+        return (flags & cqe_big) != 0 ? 2 : 1;
+    }
+
+    result<void> map(const io_uring_params& params);
+    void register_ring_descriptor(features& found);
+    void set_up_busy_poll(const reactor_options& options, features& found);
+
+    kernel& kernel_;
+    int fd_ = -1;        // the descriptor
+    int enter_fd_ = -1;  // the descriptor, or its index when it is registered
+    unsigned enter_flags_ = 0;
+    bool min_wait_possible_ = false;
+
+    std::uint32_t sq_local_tail_ = 0;
+    std::uint32_t cq_local_head_ = 0;
+    std::uint32_t sq_mask_ = 0;
+    std::uint32_t cq_mask_ = 0;
+    std::uint32_t sq_entries_ = 0;
+    std::uint32_t cq_entries_ = 0;
+    std::uint32_t* sq_head_ = nullptr;
+    std::uint32_t* sq_tail_ = nullptr;
+    std::uint32_t* sq_flags_ = nullptr;
+    std::uint32_t* cq_head_ = nullptr;
+    std::uint32_t* cq_tail_ = nullptr;
+    io_uring_sqe* sqes_ = nullptr;
+    io_uring_cqe* cqes_ = nullptr;
+
+    void* rings_ = nullptr;
+    std::size_t rings_bytes_ = 0;
+    std::size_t sqes_bytes_ = 0;
+};
+
+}  // namespace sluice::detail

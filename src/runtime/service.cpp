@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sluice/service.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <atomic>
+#include <mutex>
+#include <thread>
+
+#include "runtime/kernel/process.hpp"
+#include "sluice/cpu_set.hpp"
+#include "sluice/log.hpp"
+#include "sluice/timeout.hpp"
+
+namespace sluice {
+
+namespace {
+
+//! The phases of a stop, on the reactor's own thread: its timer ends one and begins the next.
+class stop_sequence final : private detail::timer_node {
+public:
+    stop_sequence(reactor& home, const service_options& options) noexcept
+        : home_(home), options_(options) {}
+    ~stop_sequence() { home_.timers().cancel(*this); }
+
+    void advance() noexcept {
+        home_.timers().cancel(*this);
+        switch (phase_) {
+            case phase::running: drain(); break;
+            case phase::draining: cancel(); break;
+            case phase::cancelling: break;  // only time ends this one
+        }
+    }
+
+    [[nodiscard]] std::size_t tasks_at_cancel() const noexcept { return tasks_at_cancel_; }
+
+private:
+    enum class phase { running, draining, cancelling };
+
+    void drain() noexcept {
+        phase_ = phase::draining;
+        home_.request_drain();
+        arm(options_.drain_timeout);
+    }
+    void cancel() noexcept {
+        phase_ = phase::cancelling;
+        tasks_at_cancel_ = home_.root().children();
+        home_.request_stop();
+        arm(options_.cancel_timeout);
+    }
+    void on_timer() noexcept override {
+        if (phase_ == phase::draining)
+            cancel();
+        else
+            home_.abandon();
+    }
+    void arm(std::chrono::nanoseconds after) noexcept {
+        home_.timers().insert(*this, detail::deadline_after(home_, after));
+    }
+
+    reactor& home_;
+    const service_options& options_;
+    phase phase_ = phase::running;
+    std::size_t tasks_at_cancel_ = 0;
+};
+
+}  // namespace
+
+struct service::worker {
+    std::thread thread;
+    std::promise<result<void>> started;
+    std::promise<bool> go;  // false: another reactor could not be started
+    std::promise<void> ended;
+    std::mutex mutex;  // of the pointers, which foreign threads follow
+    reactor* home = nullptr;
+    stop_sequence* stop = nullptr;
+    reactor_report report;
+    std::exception_ptr failure;
+
+    void run(const service_options& options, const start_function& begin, bool until_idle);
+    void post(std::function<void(reactor&)> fn);
+    void publish(reactor* r, stop_sequence* s) {
+        const std::lock_guard lock(mutex);
+        home = r;
+        stop = s;
+    }
+};
+
+void service::worker::run(const service_options& options, const start_function& begin,
+                          bool until_idle) {
+    if (options.pin)
+        if (auto pinned = detail::pin_to_cpu(report.cpu); !pinned)
+            logger()->warn("reactor {}: can't be kept on CPU {}: {}", report.index, report.cpu,
+                           pinned.error().message());
+    auto made = reactor::create(options.reactor, report.index);
+    if (!made) {
+        started.set_value(made.error());
+        return;
+    }
+    reactor& r = **made;
+    stop_sequence sequence(r, options);
+    publish(&r, &sequence);
+    started.set_value({});
+    if (go.get_future().get()) {
+        begin(r);
+        until_idle ? r.run_until_idle() : r.run();
+    }
+    publish(nullptr, nullptr);
+    r.finish_posted();
+    report.stats = r.stats();
+    report.tasks_at_cancel = sequence.tasks_at_cancel();
+    report.tasks_destroyed = report.stats.tasks_destroyed;
+    report.live_operations = report.stats.live_operations;
+    report.live_frames = report.stats.live_frames;
+    report.task_failures = report.stats.task_failures;
+    failure = r.root().first_exception();
+}
+
+void service::worker::post(std::function<void(reactor&)> fn) {
+    const std::lock_guard lock(mutex);
+    if (home != nullptr) home->post([fn = std::move(fn), r = home] { fn(*r); });
+}
+
+service::service(service_options options) : options_(std::move(options)) {
+    if (options_.cpus.empty()) options_.cpus = usable_cpus();
+}
+
+service::~service() {
+    if (workers_.empty()) return;
+    request_stop();
+    request_stop();
+    wait();
+}
+
+result<void> service::start_with(start_function begin, bool until_idle) {
+    if (!workers_.empty()) return errno_error(EALREADY);
+    boost::system::error_code failed;
+    for (unsigned i = 0; i < reactors() && !failed; ++i) {
+        auto& w = *workers_.emplace_back(std::make_unique<worker>());
+        w.report.index = i;
+        w.report.cpu = options_.cpus[i];
+        try {
+            w.thread = std::thread([this, &w, begin, until_idle] {
+                w.run(options_, begin, until_idle);
+                w.ended.set_value();
+            });
+        } catch (const std::system_error& e) {
+            failed = errno_error(e.code().value());
+            workers_.pop_back();
+        }
+    }
+    for (auto& w : workers_)
+        if (auto started = w->started.get_future().get(); !started) failed = started.error();
+    for (auto& w : workers_) w->go.set_value(!failed);
+    if (!failed) return {};
+    for (auto& w : workers_) w->thread.join();
+    workers_.clear();
+    return failed;
+}
+
+result<stop_report> service::run_with(start_function begin) {
+    std::optional<detail::stop_signals> signals;
+    if (options_.handle_signals) {
+        auto blocked = detail::stop_signals::block();
+        if (!blocked) return blocked.error();
+        signals.emplace(std::move(*blocked));
+    }
+    if (auto started = start_with(std::move(begin), true); !started) return started.error();
+    if (!signals) return wait();
+    std::thread watcher([&] {
+        while (const int signal = signals->wait()) {
+            logger()->info("signal {}: stopping", signal);
+            request_stop();
+        }
+    });
+    stop_report report = wait();
+    signals->interrupt();
+    watcher.join();
+    return report;
+}
+
+void service::post(unsigned index, std::function<void(reactor&)> fn) {
+    workers_.at(index)->post(std::move(fn));
+}
+
+void service::request_stop() noexcept {
+    for (auto& w : workers_) {
+        const std::lock_guard lock(w->mutex);
+        if (w->home != nullptr) w->home->post([stop = w->stop] { stop->advance(); });
+    }
+}
+
+stop_report service::wait() {
+    stop_report report;
+    for (auto& w : workers_) {
+        w->ended.get_future().wait();
+        w->thread.join();
+        report.reactors.push_back(w->report);
+        if (w->failure && !report.failure) report.failure = w->failure;
+    }
+    workers_.clear();
+    return report;
+}
+
+bool stop_report::clean() const noexcept {
+    if (failure) return false;
+    for (const reactor_report& r : reactors)
+        if (r.tasks_destroyed != 0 || r.live_operations != 0 || r.live_frames != 0) return false;
+    return true;
+}
+
+std::string stop_report::to_string() const {
+    std::string text;
+    for (const reactor_report& r : reactors)
+        text += fmt::format("reactor {} on CPU {}: {} tasks cancelled, {} destroyed, {} failed; "
+                            "left: {} operations, {} frames\n",
+                            r.index, r.cpu, r.tasks_at_cancel, r.tasks_destroyed, r.task_failures,
+                            r.live_operations, r.live_frames);
+    return text;
+}
+
+}  // namespace sluice

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sluice/timeout.hpp"
+
+namespace sluice::detail {
+
+std::int64_t deadline_after(reactor& home, std::chrono::nanoseconds d) noexcept {
+    const std::int64_t now = nanoseconds_of(home.now());
+    if (d.count() > timer_set::never - now) return timer_set::never;
+    return now + (d.count() > 0 ? d.count() : 0);
+}
+
+bool sleep_awaiter::await_suspend(std::coroutine_handle<> h, const environment& env) noexcept {
+    if (env.stop.stop_requested()) {
+        cancelled_ = true;
+        yield(h, env);
+        return true;
+    }
+    wait(h, env);
+    env.home.timers().insert(
+        *this, absolute_ ? time_ : deadline_after(env.home, std::chrono::nanoseconds{time_}));
+    return true;
+}
+
+void sleep_awaiter::on_stop() noexcept {
+    env().home.timers().cancel(*this);
+    cancelled_ = true;
+    wake();
+}
+
+}  // namespace sluice::detail
