@@ -74,7 +74,7 @@ private:
     void release_away(buffer_block& b) noexcept;
     bool settle(buffer_block& b) noexcept;
 
-    std::atomic<frame_pool*> home_;  // stands for the thread
+    std::atomic<const void*> home_; // stands for the thread; of nobody once the reactor left
     std::int64_t lent_ = 0;
     home_list returns_;
     away_count away_;

@@ -89,6 +89,8 @@ public:
     bool await_suspend(std::coroutine_handle<> h, const environment& env);
     result<tcp_stream> await_resume();
     void on_stop() noexcept override;
+    //! The listener has gone.
+    void cancel() noexcept;
 
 private:
     acceptor& acceptor_;

@@ -94,10 +94,13 @@ public:
     //! A snapshot, by the reactor's thread.
     [[nodiscard]] reactor_stats stats() const noexcept;
 
-    //! The time at which this turn of the loop began.
+    //! The time at which this turn of the loop began, or that of the last update_time().
     [[nodiscard]] clock::time_point now() const noexcept {
         return clock::time_point{std::chrono::nanoseconds{now_}};
     }
+
+    //! Reads the clock, for code whose turn takes long.
+    void update_time() noexcept;
 
     // What awaitables and the net layer build on.
     void count_task_failure() noexcept { ++stats_.task_failures; }

@@ -24,7 +24,7 @@ namespace sluice {
 
 struct service_options {
     //! One reactor each; empty: usable_cpus().
-    std::vector<unsigned> cpus;
+    std::vector<unsigned> cpus{};
     //! Keep each reactor's thread on its CPU.
     bool pin = true;
     //! Let SIGINT and SIGTERM begin the stop, a second one cancel at once. For run() only; the
@@ -34,7 +34,7 @@ struct service_options {
     std::chrono::nanoseconds drain_timeout{std::chrono::seconds{10}};
     //! How long cancelled tasks may take to end, before they are destroyed.
     std::chrono::nanoseconds cancel_timeout{std::chrono::seconds{5}};
-    reactor_options reactor;
+    reactor_options reactor{};
 };
 
 //! What was left when a reactor ended. Everything is 0 after a stop that went well.
@@ -46,7 +46,7 @@ struct reactor_report {
     std::uint64_t live_operations = 0;  //!< at the kernel
     std::int64_t live_frames = 0;       //!< coroutine frames and pooled objects
     std::uint64_t task_failures = 0;    //!< failures that no task handled, over all the time
-    reactor_stats stats;
+    reactor_stats stats{};
 };
 
 struct stop_report {

@@ -26,6 +26,25 @@ class send_queue;
 //! Closes in the background; on any thread.
 void drop_connection(connection& c) noexcept;
 
+//! Keeps the object behind a stream from being freed while an awaiter refers to it, even when
+//! another task closes the stream meanwhile.
+class connection_pin {
+public:
+    explicit connection_pin(connection& c) noexcept;
+    connection_pin(connection_pin&& o) noexcept
+        : connection_(std::exchange(o.connection_, nullptr)) {}
+    connection_pin& operator=(connection_pin&&) = delete;
+    ~connection_pin() {
+        if (connection_ != nullptr) unpin();
+    }
+    connection& operator*() const noexcept { return *connection_; }
+    connection* operator->() const noexcept { return connection_; }
+
+private:
+    void unpin() noexcept;
+    connection* connection_;
+};
+
 //! Waits for bytes, the end of the stream, or an error; takes nothing itself.
 class receive_awaiter : public waiter {
 public:
@@ -39,7 +58,7 @@ protected:
     receive_awaiter(receive_awaiter&&) = default;
     ~receive_awaiter() = default;
 
-    connection& connection_;
+    connection_pin connection_;
     bool cancelled_ = false;
 };
 
@@ -93,7 +112,7 @@ private:
         wake();
     }
 
-    connection& connection_;
+    connection_pin connection_;
     std::span<const std::byte> single_;
     std::span<const std::span<const std::byte>> pieces_;
     buffer_chain chain_;

@@ -125,7 +125,8 @@ inline auto sleep_until(reactor::clock::time_point t) noexcept {
 
 //! Awaits `inner`, which gives a result<T>, and cancels it when `d` has passed: then, and if
 //! nothing else came of it, the result is error::timeout. A result that was there first wins.
-//! `inner` has ended when this returns, whatever it needs for that. Costs no SQE and no allocation.
+//! `inner` has ended when this returns, whatever it needs for that. The time counts from the
+//! beginning of the reactor's turn (reactor::now()). Costs no SQE and no allocation.
 template <awaitable A>
 auto with_timeout(std::chrono::nanoseconds d, A inner) {
     return detail::timeout_awaiter<A>{d.count(), false, std::move(inner)};

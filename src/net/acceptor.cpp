@@ -76,7 +76,7 @@ void acceptor::on_connection(int descriptor) noexcept {
         close_descriptor(descriptor);
         return;
     }
-    wake_waiter();
+    if (has_result()) wake_waiter();
     if (must_pause()) pause();
 }
 
@@ -99,7 +99,8 @@ void acceptor::on_terminal(std::int32_t result) noexcept {
             if (options_.refuse_when_exhausted) refuse_one();
             break;
         case ENOMEM:
-        case ENOBUFS: pause(); break;
+        case ENOBUFS:
+        case EAGAIN: pause(); break;
         case EBADF:
         case EINVAL:
         case ENOTSOCK:
@@ -110,6 +111,14 @@ void acceptor::on_terminal(std::int32_t result) noexcept {
         default:  // a connection that died in the queue, a cancel that pause() asked for, no error
             go_on();
     }
+}
+
+bool acceptor::has_result() const noexcept {
+    return (!accepted_.empty() && !full()) || failed_ || (drained_ && accepted_.empty());
+}
+
+bool acceptor::full() const noexcept {
+    return options_.max_connections != 0 && connections_ >= options_.max_connections;
 }
 
 bool acceptor::must_pause() const noexcept {
@@ -184,21 +193,24 @@ result<tcp_stream> acceptor::take() {
 
 void acceptor::connection_gone() noexcept {
     --connections_;
-    if (closed_)
+    if (closed_) {
         destroy_if_unused();
-    else if (paused_ && !exhausted_)
-        go_on();
+        return;
+    }
+    if (has_result()) wake_waiter();
+    if (paused_ && !exhausted_) go_on();
 }
 
 void acceptor::on_drain() noexcept {
     drained_ = true;
     net_.home().timers().cancel(*this);
     net_.io().cancel(*this);
-    wake_waiter();
+    if (has_result()) wake_waiter();
 }
 
 void acceptor::close() noexcept {
     closed_ = true;
+    if (waiter_ != nullptr) std::exchange(waiter_, nullptr)->cancel();
     net_.home().timers().cancel(*this);
     while (!accepted_.empty()) {
         close_descriptor(accepted_.front());
@@ -243,8 +255,12 @@ result<tcp_stream> accept_awaiter::await_resume() {
 }
 
 void accept_awaiter::on_stop() noexcept {
-    cancelled_ = true;
     acceptor_.forget(*this);
+    cancel();
+}
+
+void accept_awaiter::cancel() noexcept {
+    cancelled_ = true;
     wake();
 }
 

@@ -25,9 +25,8 @@ class acceptor final : public operation,
 public:
     acceptor(net_context& net, int listening, const listen_options& options);
 
-    [[nodiscard]] bool has_result() const noexcept {
-        return !accepted_.empty() || failed_ || drained_;
-    }
+    //! A connection that may be taken, or nothing more to come.
+    [[nodiscard]] bool has_result() const noexcept;
     void wait(accept_awaiter& w);
     void forget(accept_awaiter& w) noexcept;
 
@@ -47,6 +46,7 @@ private:
     void connection_gone() noexcept override;
     void on_drain() noexcept override;
     void on_timer() noexcept override;
+    [[nodiscard]] bool full() const noexcept;
     [[nodiscard]] bool must_pause() const noexcept;
     void pause() noexcept;
     void go_on() noexcept;

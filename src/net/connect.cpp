@@ -46,7 +46,8 @@ protected:
 private:
     static void complete(operation& op, std::int32_t result, std::uint32_t) noexcept {
         auto& self = static_cast<request&>(op);
-        self.answer_ = result;
+        // A request that a worker thread carried out is interrupted instead of cancelled.
+        self.answer_ = self.cancelling() && result == -EINTR ? -ECANCELED : result;
         self.wake();
     }
     int answer_ = 0;

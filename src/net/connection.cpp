@@ -67,20 +67,23 @@ void connection::closed() noexcept {
     descriptor_budget::released();
     if (owner_ != nullptr) owner_->connection_gone();
     if (close_waiter_ != nullptr) close_waiter_->wake();
+    gone_ = true;
+    if (pins_ == 0) destroy();
+}
+
+void connection::destroy() noexcept {
     this->~connection();
     frame_pool::deallocate(this);
 }
 
 void connection::orphan() noexcept {
     send_.unhook();
+    if (owner_ != nullptr) std::exchange(owner_, nullptr)->connection_gone();
     if (!net_.fixed()) net_.below().close(descriptor_);
     descriptor_budget::released();
     orphaned_.store(true, std::memory_order_release);
 }
 
-void connection::destroy_orphan() noexcept {
-    this->~connection();
-    frame_pool::deallocate(this);
-}
+void connection::destroy_orphan() noexcept { destroy(); }
 
 }  // namespace sluice::detail

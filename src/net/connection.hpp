@@ -32,6 +32,12 @@ public:
     //! Makes close() a reset.
     void reset_on_close() noexcept;
 
+    //! Awaiters refer to the object: it is freed when it is closed and none does.
+    void pin() noexcept { ++pins_; }
+    void unpin() noexcept {
+        if (--pins_ == 0 && gone_) destroy();
+    }
+
     //! One of the operations has ended after close().
     void operation_ended() noexcept;
 
@@ -61,11 +67,14 @@ private:
     ~connection() = default;
     void close_if_quiet() noexcept;
     void closed() noexcept;
+    void destroy() noexcept;
 
     net_context& net_;
     connection_owner* owner_;
     int descriptor_;
+    std::uint32_t pins_ = 0;
     bool closing_ = false;
+    bool gone_ = false;  // closed, and only kept for pins
     std::atomic<bool> orphaned_{false};
     close_awaiter* close_waiter_ = nullptr;
     recv_source recv_;

@@ -2,7 +2,6 @@
 #include "sluice/endpoint.hpp"
 
 #include <arpa/inet.h>
-#include <net/if.h>
 
 #include <algorithm>
 #include <array>
@@ -10,6 +9,8 @@
 #include <charconv>
 #include <cstddef>
 #include <cstring>
+
+#include "runtime/kernel/process.hpp"
 
 namespace sluice {
 
@@ -40,7 +41,7 @@ result<endpoint> parse_unix(std::string_view path) {
 }
 
 result<std::uint32_t> parse_scope(const std::string& zone) {
-    if (const unsigned index = ::if_nametoindex(zone.c_str()); index != 0) return index;
+    if (const unsigned index = detail::interface_index(zone); index != 0) return index;
     std::uint32_t index = 0;
     const auto [end, failed] = std::from_chars(zone.data(), zone.data() + zone.size(), index);
     if (zone.empty() || failed != std::errc{} || end != zone.data() + zone.size())
@@ -75,6 +76,7 @@ result<endpoint> endpoint::from(const sockaddr* address, socklen_t length) {
 }
 
 result<endpoint> endpoint::parse(std::string_view text) {
+    if (text.find('\0') != std::string_view::npos) return errno_error(EINVAL);
     if (text.starts_with(unix_prefix)) return parse_unix(text.substr(unix_prefix.size()));
     const auto colon = text.rfind(':');
     if (colon == std::string_view::npos) return errno_error(EINVAL);
@@ -88,6 +90,7 @@ result<endpoint> endpoint::parse(std::string_view text) {
 }
 
 result<endpoint> endpoint::of(std::string_view address, std::uint16_t port) {
+    if (address.find('\0') != std::string_view::npos) return errno_error(EINVAL);
     if (address.starts_with('[')) {
         if (!address.ends_with(']')) return errno_error(EINVAL);
         address = address.substr(1, address.size() - 2);

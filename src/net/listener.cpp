@@ -124,6 +124,8 @@ result<listener_group> listener_group::adopt(std::vector<int> descriptors,
             failed < 0)
             return errno_error(-failed);
         if (type != SOCK_STREAM || listening == 0) return errno_error(EINVAL);
+        // io_uring answers EAGAIN on a non-blocking socket instead of waiting.
+        if (const int failed = k.make_blocking(fd); failed < 0) return errno_error(-failed);
     }
     auto bound = local_of(k, group.descriptors_.front());
     if (!bound) return bound.error();

@@ -33,6 +33,11 @@ net_context::~net_context() {
         c->orphan();
         c = next;
     }
+    for (home_node* n = dropped_.take_all(); n != nullptr;) {
+        home_node* next = n->next_home;
+        static_cast<connection&>(*n).destroy_orphan();
+        n = next;
+    }
     buffers_->close(io_);
 }
 
@@ -56,22 +61,22 @@ net_stats net_context::snapshot() noexcept {
 void net_context::starve(recv_source& s) noexcept {
     starved_.push(s);
     // The kernel says that there is none, our books say that there is: one came back meanwhile.
-    if (buffers_->in_ring() != 0) buffer_returned();
+    buffer_returned();
 }
 
 void net_context::buffer_returned() noexcept {
-    ++returned_;
     if (!starved_.empty()) io_.at_turn_end(*this);
 }
 
-// As many receives as buffers came back, in the order in which they ended.
+// In the order in which they ended, no more at a time than there are buffers. Those that find no
+// bytes take none, so the next ones follow in the next turn for as long as there are buffers.
 void net_context::at_turn_end() noexcept {
-    for (; returned_ != 0 && !starved_.empty(); --returned_) {
+    for (std::uint32_t n = buffers_->in_ring(); n != 0 && !starved_.empty(); --n) {
         recv_source& s = starved_.front();
         starved_.remove(s);
         s.rearm_starved();
     }
-    returned_ = 0;
+    if (!starved_.empty() && buffers_->in_ring() != 0) io_.at_turn_end(*this);
 }
 
 void net_context::add(connection& c) noexcept {

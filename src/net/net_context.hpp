@@ -64,7 +64,6 @@ private:
     bool receive_limit_;
     bool fixed_ = false;
     provided_buffers* buffers_ = nullptr;  // deletes itself, see buffer_source
-    std::uint32_t returned_ = 0;           // buffers that came back since the last re-arming
     starved_list starved_;
     connection* connections_ = nullptr;
     home_list dropped_;

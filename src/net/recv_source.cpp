@@ -43,7 +43,13 @@ void recv_source::prepare(operation& op, io_uring_sqe& sqe) noexcept {
     io_uring_prep_recv_multishot(&sqe, self.owner_.descriptor(), nullptr, 0, 0);
     sqe.flags = static_cast<std::uint8_t>(IOSQE_BUFFER_SELECT | self.net_.descriptor_flags());
     sqe.buf_group = provided_buffers::group;
-    if (self.net_.has_receive_limit()) sqe.optlen = self.credit_;
+    if (!self.net_.has_receive_limit()) return;
+    // The kernel looks at the limit after each receive, so each one is bounded too and the limit
+    // leaves room for the last: what is delivered never exceeds the room.
+    const std::uint32_t each = std::clamp(self.room_ / 2, 1U, self.net_.buffers().buffer_size());
+    self.credit_ = self.room_ - each + 1;
+    sqe.len = each;
+    sqe.optlen = self.credit_;
 }
 
 void recv_source::complete(operation& op, std::int32_t result, std::uint32_t flags) noexcept {
@@ -116,10 +122,11 @@ void recv_source::rearm_starved() noexcept {
 
 void recv_source::arm_if_room() noexcept {
     if (live() || ended_ || closed_ || starved_ || net_.home().abandoned()) return;
-    const std::size_t limit = net_.options().max_pending_bytes;
+    const std::size_t limit = std::max(net_.options().max_pending_bytes, 1U);
     // Armed again only when half is free: otherwise a slow reader would cost an SQE a slice.
     if (pending_ > limit / 2) return;
-    credit_ = static_cast<std::uint32_t>(limit - pending_);
+    room_ = static_cast<std::uint32_t>(limit - pending_);
+    credit_ = room_;
     net_.io().submit(*this);
 }
 

@@ -60,6 +60,7 @@ private:
     net_context& net_;
     slice_queue slices_;
     std::size_t pending_ = 0;   // bytes in slices_
+    std::uint32_t room_ = 0;    // bytes that may still wait here, when it was armed
     std::uint32_t credit_ = 0;  // bytes that the armed receive may still deliver
     bool ended_ = false;
     bool closed_ = false;

@@ -53,6 +53,10 @@ void send_queue::at_turn_end() noexcept {
 
 void send_queue::prepare(operation& op, io_uring_sqe& sqe) noexcept {
     auto& self = static_cast<send_queue&>(op);
+    if (self.head_ == nullptr) {  // all calls were cancelled while the request was parked
+        io_uring_prep_nop(&sqe);
+        return;
+    }
     if (self.head_->extent_ == send_extent::shutdown) {
         self.head_->in_flight_ = true;
         io_uring_prep_shutdown(&sqe, self.owner_.descriptor(), SHUT_WR);
@@ -96,7 +100,8 @@ std::size_t send_queue::gather() noexcept {
     }
     std::size_t pieces = 0;
     std::size_t bytes = 0;
-    for (send_awaiter* call = head_; call != nullptr && call->extent_ == send_extent::all;
+    bool full = false;
+    for (send_awaiter* call = head_; !full && call != nullptr && call->extent_ == send_extent::all;
          call = call->next_) {
         std::size_t skip = call->sent_;
         for (std::size_t i = 0; i < call->piece_count(); ++i) {
@@ -107,13 +112,13 @@ std::size_t send_queue::gather() noexcept {
             }
             const auto rest = piece.subspan(skip);
             skip = 0;
-            if (pieces == most_pieces || bytes + rest.size() > most_bytes) break;
+            full = pieces == most_pieces || bytes + rest.size() > most_bytes;
+            if (full) break;
             gathered_->vector[pieces++] = {const_cast<std::byte*>(rest.data()), rest.size()};
             bytes += rest.size();
             if (!call->in_flight_ && call != head_) ++net_.stats().sends_joined;
             call->in_flight_ = true;
         }
-        if (pieces == most_pieces || bytes >= most_bytes / 2) break;
     }
     gathered_->header = {};
     gathered_->header.msg_iov = gathered_->vector.data();

@@ -15,9 +15,13 @@ void drop_connection(connection& c) noexcept {
         c.net().drop_away(c);
 }
 
+connection_pin::connection_pin(connection& c) noexcept : connection_(&c) { c.pin(); }
+
+void connection_pin::unpin() noexcept { connection_->unpin(); }
+
 // --- receiving
 
-bool receive_awaiter::await_ready() const noexcept { return connection_.receiving().has_result(); }
+bool receive_awaiter::await_ready() const noexcept { return connection_->receiving().has_result(); }
 
 bool receive_awaiter::await_suspend(std::coroutine_handle<> h, const environment& env) {
     if (env.stop.stop_requested()) {
@@ -25,25 +29,25 @@ bool receive_awaiter::await_suspend(std::coroutine_handle<> h, const environment
         yield(h, env);
         return true;
     }
-    connection_.receiving().wait(*this);
+    connection_->receiving().wait(*this);
     wait(h, env);
     return true;
 }
 
 void receive_awaiter::on_stop() noexcept {
     cancelled_ = true;
-    connection_.receiving().forget(*this);
+    connection_->receiving().forget(*this);
     wake();
 }
 
 result<rx_buffer> recv_awaiter::await_resume() {
     if (cancelled_) return cancelled_error();
-    return connection_.receiving().take();
+    return connection_->receiving().take();
 }
 
 result<std::size_t> recv_into_awaiter::await_resume() {
     if (cancelled_) return cancelled_error();
-    return connection_.receiving().take_into(to_);
+    return connection_->receiving().take_into(to_);
 }
 
 // --- sending
@@ -67,7 +71,7 @@ std::span<const std::byte> send_awaiter::piece(std::size_t i) const noexcept {
 }
 
 bool send_awaiter::await_suspend(std::coroutine_handle<> h, const environment& env) {
-    send_queue& queue = connection_.sending();
+    send_queue& queue = connection_->sending();
     if (env.stop.stop_requested())
         failed_ = cancelled_error();
     else
@@ -82,7 +86,7 @@ bool send_awaiter::await_suspend(std::coroutine_handle<> h, const environment& e
     return true;
 }
 
-void send_awaiter::on_stop() noexcept { connection_.sending().cancel(*this); }
+void send_awaiter::on_stop() noexcept { connection_->sending().cancel(*this); }
 
 // --- closing
 

@@ -42,7 +42,8 @@ std::size_t buffer_source::collect_returns() noexcept {
 
 void buffer_source::retire() noexcept {
     collect_returns();
-    home_.store(nullptr, std::memory_order_relaxed);
+    // Not null, which is what threads without a reactor have.
+    home_.store(this, std::memory_order_relaxed);
     if (away_.owner_leaves(lent_)) delete this;
 }
 

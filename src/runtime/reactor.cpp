@@ -89,9 +89,11 @@ reactor_stats reactor::stats() const noexcept {
     return s;
 }
 
+void reactor::update_time() noexcept { now_ = io_->below().now(); }
+
 void reactor::turn(bool may_wait) {
     ++stats_.turns;
-    now_ = io_->below().now();
+    update_time();
     frames_->collect();
     locals_.collect();
     if (mailbox_->pending.load(std::memory_order_acquire)) run_posted();

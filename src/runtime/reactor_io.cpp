@@ -160,9 +160,12 @@ void reactor_io::forget(turn_end_hook& hook) noexcept {
     hook.queued_ = false;
 }
 
+// A hook that is queued by a hook runs in the next turn.
 void reactor_io::run_hooks() noexcept {
-    while (hooks_head_ != nullptr) {
+    const turn_end_hook* last = hooks_tail_;
+    for (bool more = last != nullptr; more && hooks_head_ != nullptr;) {
         turn_end_hook& hook = *hooks_head_;
+        more = &hook != last;
         hooks_head_ = hook.next_;
         if (hooks_head_ == nullptr) hooks_tail_ = nullptr;
         hook.queued_ = false;
@@ -190,7 +193,7 @@ void reactor_io::end_turn(bool wait, std::int64_t deadline) noexcept {
     submit_parked();
     if (ring_.overflowed()) ++stats_.cq_overflows;
     const bool must_submit = ring_.unsubmitted() != 0;
-    const bool sleeps = wait && !ring_.has_cqes();
+    const bool sleeps = wait && hooks_head_ == nullptr && !ring_.has_cqes();
     if (must_submit || sleeps || ring_.kernel_has_work()) {
         std::int64_t timeout = -1;
         if (sleeps && deadline != timer_set::never)

@@ -47,8 +47,10 @@ public:
     virtual int close(int fd) noexcept = 0;
     //! A descriptor whose only use is to be given up when there are no others.
     virtual int reserve_descriptor() noexcept = 0;
-    //! Accepts one waiting connection, or -EAGAIN: accept4(2) with SOCK_NONBLOCK | SOCK_CLOEXEC.
+    //! Accepts one waiting connection, or -EAGAIN: poll(2), accept4(2).
     virtual int accept(int fd) noexcept = 0;
+    //! Makes operations on `fd` wait: clears O_NONBLOCK, fcntl(2).
+    virtual int make_blocking(int fd) noexcept = 0;
 
     //! A counter that other threads write to wake the reactor: eventfd(2).
     virtual int wake_descriptor() noexcept = 0;

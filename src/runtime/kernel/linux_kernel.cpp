@@ -2,6 +2,7 @@
 #include <linux/io_uring.h>
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -86,7 +87,14 @@ public:
         return checked(::open("/dev/null", O_RDONLY | O_CLOEXEC));
     }
     int accept(int fd) noexcept override {
-        return checked(::accept4(fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+        pollfd waiting{fd, POLLIN, 0};
+        if (::poll(&waiting, 1, 0) != 1) return -EAGAIN;
+        return checked(::accept4(fd, nullptr, nullptr, SOCK_CLOEXEC));
+    }
+    int make_blocking(int fd) noexcept override {
+        const int flags = ::fcntl(fd, F_GETFL);
+        if (flags < 0) return -errno;
+        return checked(::fcntl(fd, F_SETFL, flags & ~O_NONBLOCK));
     }
     int wake_descriptor() noexcept override { return checked(::eventfd(0, EFD_CLOEXEC)); }
     void wake(int wake_descriptor) noexcept override {

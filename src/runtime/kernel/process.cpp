@@ -2,6 +2,7 @@
 #include "runtime/kernel/process.hpp"
 
 #include <dirent.h>
+#include <net/if.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -12,7 +13,6 @@
 
 #include <array>
 #include <cerrno>
-#include <csignal>
 #include <fstream>
 #include <utility>
 
@@ -66,36 +66,31 @@ std::optional<std::string> cgroup_folder() {
     return std::nullopt;
 }
 
+unsigned interface_index(const std::string& name) { return ::if_nametoindex(name.c_str()); }
+
 result<stop_signals> stop_signals::block() {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
-    if (const int failed = ::pthread_sigmask(SIG_BLOCK, &set, nullptr); failed != 0)
+    sigset_t before;
+    if (const int failed = ::pthread_sigmask(SIG_BLOCK, &set, &before); failed != 0)
         return errno_error(failed);
-    const int signals = ::signalfd(-1, &set, SFD_CLOEXEC);
-    if (signals < 0) return errno_error(errno);
-    const int wake = ::eventfd(0, EFD_CLOEXEC);
-    if (wake < 0) {
-        const int failed = errno;
-        ::close(signals);
-        return errno_error(failed);
-    }
-    return stop_signals{signals, wake};
+    stop_signals made{::signalfd(-1, &set, SFD_CLOEXEC), ::eventfd(0, EFD_CLOEXEC), before};
+    if (made.signals_ < 0 || made.wake_ < 0) return errno_error(errno);
+    return made;
 }
 
 stop_signals::stop_signals(stop_signals&& other) noexcept
-    : signals_(std::exchange(other.signals_, -1)), wake_(std::exchange(other.wake_, -1)) {}
+    : signals_(std::exchange(other.signals_, -1)),
+      wake_(std::exchange(other.wake_, -1)),
+      before_(other.before_),
+      owns_mask_(std::exchange(other.owns_mask_, false)) {}
 
 stop_signals::~stop_signals() {
-    if (signals_ < 0) return;
-    ::close(signals_);
-    ::close(wake_);
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    ::pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+    if (signals_ >= 0) ::close(signals_);
+    if (wake_ >= 0) ::close(wake_);
+    if (owns_mask_) ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
 }
 
 int stop_signals::wait() noexcept {

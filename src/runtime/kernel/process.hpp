@@ -2,6 +2,7 @@
 //! The seam's second half: what concerns the process and not one reactor. Not simulated.
 #pragma once
 
+#include <csignal>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -29,6 +30,9 @@ std::uint64_t open_descriptors();
 //! The path of the process's cgroup (version 2) in /sys/fs/cgroup; nothing if there is none.
 std::optional<std::string> cgroup_folder();
 
+//! The index of a network interface; 0 if there is none of that name: if_nametoindex(3).
+unsigned interface_index(const std::string& name);
+
 //! Waits for SIGINT and SIGTERM on behalf of a program that asked for it: signalfd(2). While it
 //! lives, both are blocked in the calling thread and in the threads that it starts.
 class stop_signals {
@@ -45,9 +49,12 @@ public:
     void interrupt() noexcept;
 
 private:
-    stop_signals(int signals, int wake) noexcept : signals_(signals), wake_(wake) {}
+    stop_signals(int signals, int wake, const sigset_t& before) noexcept
+        : signals_(signals), wake_(wake), before_(before) {}
     int signals_;
     int wake_;
+    sigset_t before_;  // what the calling thread had blocked
+    bool owns_mask_ = true;
 };
 
 }  // namespace sluice::detail
