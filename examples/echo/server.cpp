@@ -12,11 +12,13 @@ using namespace sluice;
 
 task<> server::run(reactor& home) {
     auto listener = tcp_listener::open(home, listeners_);
-    counters& mine = cores_[home.index()];
-    // The publisher goes on for as long as connections do.
+    core& mine = cores_[home.index()];
+    // Publisher and printer go on for as long as connections do.
     static_cast<void>(co_await with_nursery([&](nursery& scope) -> task<> {
-        scope.spawn([&] { return publish(home); });
-        if (home.index() == 0 && options_.stats.count() > 0) scope.spawn([&] { return print(); });
+        if (options_.stats.count() > 0) {
+            scope.spawn([&] { return publish(home); });
+            if (home.index() == 0) scope.spawn([&] { return print(); });
+        }
         auto served =
             co_await serve(listener, [&](tcp_stream conn) { return echo(std::move(conn), mine); });
         if (!served)
@@ -25,60 +27,58 @@ task<> server::run(reactor& home) {
     }));
 }
 
-task<> server::echo(tcp_stream conn, counters& mine) {
+task<> server::echo(tcp_stream conn, core& mine) {
     const bool limited = options_.idle_timeout.count() > 0;
     const auto idle =
         limited ? std::chrono::nanoseconds(options_.idle_timeout) : std::chrono::nanoseconds::max();
     while (auto chunk = co_await with_timeout(idle, conn.recv())) {
-        message_received(mine, chunk->size());
+        count_message(mine);
         auto sent = co_await conn.send_all(std::move(*chunk));
         if (!sent) break;
     }
 }
 
-void server::message_received(counters& mine, std::size_t) {
-    mine.messages.fetch_add(1, std::memory_order_relaxed);
+void server::count_message(core& mine) {
+    ++mine.messages;
     if (options_.exit_after_messages == 0) return;
     if (left_until_exit_.fetch_sub(1, std::memory_order_relaxed) == 1) service_.request_stop();
 }
 
-// Copies the reactor's own counters to where another thread may read them.
 task<> server::publish(reactor& home) {
-    counters& mine = cores_[home.index()];
+    core& mine = cores_[home.index()];
     for (;;) {
         const net_stats net = net_stats_of(home);
-        mine.bytes_in.store(net.bytes_in, std::memory_order_relaxed);
-        mine.bytes_out.store(net.bytes_out, std::memory_order_relaxed);
-        mine.connections.store(net.open, std::memory_order_relaxed);
-        mine.enobufs.store(net.enobufs, std::memory_order_relaxed);
-        mine.capped.store(net.capped, std::memory_order_relaxed);
-        mine.enters.store(home.stats().enters, std::memory_order_relaxed);
-        if (options_.stats.count() == 0) co_return;
-        auto slept = co_await sleep_for(options_.stats / 2);
+        {
+            const std::lock_guard lock(mine.mutex);
+            mine.published = {.messages = mine.messages,
+                              .bytes_in = net.bytes_in,
+                              .bytes_out = net.bytes_out,
+                              .connections = net.open,
+                              .enters = home.stats().enters,
+                              .enobufs = net.enobufs,
+                              .capped = net.capped};
+        }
+        auto slept = co_await sleep_for(options_.stats / 10);
         if (!slept) co_return;
     }
 }
 
-namespace {
-
-struct totals {
-    std::uint64_t messages = 0, bytes_in = 0, bytes_out = 0, connections = 0, enters = 0,
-                  enobufs = 0, capped = 0;
-};
-
-totals sum(const std::vector<counters>& cores) {
-    totals t;
-    for (const counters& c : cores) {
-        t.messages += c.messages.load(std::memory_order_relaxed);
-        t.bytes_in += c.bytes_in.load(std::memory_order_relaxed);
-        t.bytes_out += c.bytes_out.load(std::memory_order_relaxed);
-        t.connections += c.connections.load(std::memory_order_relaxed);
-        t.enters += c.enters.load(std::memory_order_relaxed);
-        t.enobufs += c.enobufs.load(std::memory_order_relaxed);
-        t.capped += c.capped.load(std::memory_order_relaxed);
+figures server::sum_of_published() {
+    figures sum;
+    for (core& c : cores_) {
+        const std::lock_guard lock(c.mutex);
+        sum.messages += c.published.messages;
+        sum.bytes_in += c.published.bytes_in;
+        sum.bytes_out += c.published.bytes_out;
+        sum.connections += c.published.connections;
+        sum.enters += c.published.enters;
+        sum.enobufs += c.published.enobufs;
+        sum.capped += c.published.capped;
     }
-    return t;
+    return sum;
 }
+
+namespace {
 
 double per(std::uint64_t amount, double divisor) {
     return divisor > 0 ? static_cast<double>(amount) / divisor : 0;
@@ -87,12 +87,12 @@ double per(std::uint64_t amount, double divisor) {
 }  // namespace
 
 task<> server::print() {
-    totals before = sum(cores_);
+    figures before = sum_of_published();
     auto since = std::chrono::steady_clock::now();
     for (;;) {
         auto slept = co_await sleep_for(options_.stats);
         if (!slept) co_return;
-        const totals now = sum(cores_);
+        const figures now = sum_of_published();
         const auto at = std::chrono::steady_clock::now();
         const double seconds = std::chrono::duration<double>(at - since).count();
         const std::uint64_t messages = now.messages - before.messages;
@@ -109,6 +109,10 @@ task<> server::print() {
     }
 }
 
-std::uint64_t server::messages() const { return sum(cores_).messages; }
+std::uint64_t server::messages() const {
+    std::uint64_t sum = 0;
+    for (const core& c : cores_) sum += c.messages;
+    return sum;
+}
 
 }  // namespace echo

@@ -4,6 +4,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <mutex>
+#include <vector>
 
 #include <sluice/sluice.hpp>
 
@@ -11,15 +13,22 @@
 
 namespace echo {
 
-//! Counted by one reactor, read by the one that prints.
-struct counters {
-    std::atomic<std::uint64_t> messages{0};
-    std::atomic<std::uint64_t> bytes_in{0};
-    std::atomic<std::uint64_t> bytes_out{0};
-    std::atomic<std::uint64_t> connections{0};
-    std::atomic<std::uint64_t> enters{0};
-    std::atomic<std::uint64_t> enobufs{0};
-    std::atomic<std::uint64_t> capped{0};
+//! What one reactor has done so far.
+struct figures {
+    std::uint64_t messages = 0;
+    std::uint64_t bytes_in = 0;
+    std::uint64_t bytes_out = 0;
+    std::uint64_t connections = 0;
+    std::uint64_t enters = 0;
+    std::uint64_t enobufs = 0;
+    std::uint64_t capped = 0;
+};
+
+//! A reactor's own count, and its figures for the one that prints, set together now and then.
+struct core {
+    std::uint64_t messages = 0;
+    std::mutex mutex;
+    figures published;
 };
 
 //! All reactors' share of one server.
@@ -31,18 +40,20 @@ public:
     //! What runs on each reactor.
     sluice::task<> run(sluice::reactor& home);
 
+    //! Received chunks. To be called when the service has ended.
     [[nodiscard]] std::uint64_t messages() const;
 
 private:
-    sluice::task<> echo(sluice::tcp_stream conn, counters& mine);
+    sluice::task<> echo(sluice::tcp_stream conn, core& mine);
     sluice::task<> publish(sluice::reactor& home);
     sluice::task<> print();
-    void message_received(counters& mine, std::size_t bytes);
+    void count_message(core& mine);
+    figures sum_of_published();
 
     const options& options_;
     sluice::service& service_;
     const sluice::listener_group& listeners_;
-    std::vector<counters> cores_;
+    std::vector<core> cores_;
     std::atomic<std::uint64_t> left_until_exit_{options_.exit_after_messages};
 };
 

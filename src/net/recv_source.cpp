@@ -97,8 +97,8 @@ void recv_source::on_terminal(std::int32_t result, bool had_data) noexcept {
         return;
     }
     if (had_data || result == -ECANCELED || result == -EINTR || result == -EAGAIN) {
-        if (credit_ == 0) ++net_.stats().capped;
         arm_if_room();
+        if (!live()) ++net_.stats().capped; // too much waits
         return;
     }
     switch (-result) {
