@@ -34,12 +34,9 @@ int main(int argc, char** argv) {
     if (!listeners) return fail(sluice::explain_listen_error(listeners.error(), options->address));
 
     echo::server server(*options, service, *listeners);
-    std::printf("listening on %s with %u reactors\n", listeners->local().to_string().c_str(),
-                service.reactors());
-    std::fflush(stdout);
     const auto report = service.run([&](sluice::reactor& home) { return server.run(home); });
     if (!report) return fail(sluice::explain_ring_error(report.error()));
     std::printf("%llu messages\n%s", static_cast<unsigned long long>(server.messages()),
                 report->to_string().c_str());
-    return report->clean() ? EXIT_SUCCESS : EXIT_FAILURE;
+    return report->clean() && !server.failed() ? EXIT_SUCCESS : EXIT_FAILURE;
 }

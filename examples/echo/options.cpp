@@ -13,6 +13,7 @@ namespace {
 constexpr int usage_error = 2;
 
 // Durations are written "500ms", "10s", "2m", or as a number of milliseconds.
+constexpr std::int64_t longest_ms = std::int64_t{365} * 24 * 3600 * 1000;
 const std::map<std::string, std::int64_t> time_units{{"ms", 1}, {"s", 1000}, {"m", 60'000}};
 
 CLI::Option* add_duration(CLI::App& app, const std::string& name, std::chrono::milliseconds& to,
@@ -22,7 +23,7 @@ CLI::Option* add_duration(CLI::App& app, const std::string& name, std::chrono::m
             name, [&to](const std::int64_t& ms) { to = std::chrono::milliseconds(ms); }, help)
         ->transform(
             CLI::AsNumberWithUnit(time_units, CLI::AsNumberWithUnit::CASE_SENSITIVE, "TIME"))
-        ->check(CLI::NonNegativeNumber);
+        ->check(CLI::Range(std::int64_t{0}, longest_ms));
 }
 
 }  // namespace
@@ -50,7 +51,8 @@ std::optional<options> parse(int argc, char** argv, int& exit_code) {
     add_duration(app, "--drain-timeout", o.drain_timeout,
                  "after SIGINT or SIGTERM, how long connections may go on (5s)");
     app.add_option("--exit-after-messages", o.exit_after_messages,
-                   "end after so many received chunks on all cores; 0: never");
+                   "end after so many received chunks on all cores; 0: never")
+        ->check(CLI::Range(std::int64_t{0}, INT64_MAX));
     app.add_option("--recv-buffers", o.reactor.recv_buffers, "provided buffers for each core")
         ->check(CLI::Range(1U, 32768U))
         ->capture_default_str();

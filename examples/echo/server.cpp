@@ -12,7 +12,12 @@ using namespace sluice;
 
 task<> server::run(reactor& home) {
     auto listener = tcp_listener::open(home, listeners_);
+    if (!listener) {
+        fail(explain_buffer_error(listener.error(), home.options()));
+        co_return;
+    }
     core& mine = cores_[home.index()];
+    if (started_.fetch_add(1, std::memory_order_relaxed) + 1 == cores_.size()) announce();
     // Publisher and printer go on for as long as connections do.
     static_cast<void>(co_await with_nursery([&](nursery& scope) -> task<> {
         if (options_.stats.count() > 0) {
@@ -20,11 +25,22 @@ task<> server::run(reactor& home) {
             if (home.index() == 0) scope.spawn([&] { return print(); });
         }
         auto served =
-            co_await serve(listener, [&](tcp_stream conn) { return echo(std::move(conn), mine); });
-        if (!served)
-            std::fprintf(stderr, "accepting failed: %s\n", served.error().message().c_str());
+            co_await serve(*listener, [&](tcp_stream conn) { return echo(std::move(conn), mine); });
+        if (!served) fail("accepting failed: " + served.error().message());
         scope.request_stop();
     }));
+}
+
+void server::announce() const {
+    std::printf("listening on %s with %u reactors\n", listeners_.local().to_string().c_str(),
+                service_.reactors());
+    std::fflush(stdout);
+}
+
+// One reactor's failure ends the service: the others would serve a part of the connections only.
+void server::fail(const std::string& why) {
+    if (!failed_.exchange(true)) std::fprintf(stderr, "sluice-echo: %s\n", why.c_str());
+    service_.request_stop();
 }
 
 task<> server::echo(tcp_stream conn, core& mine) {

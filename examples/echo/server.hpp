@@ -43,17 +43,24 @@ public:
     //! Received chunks. To be called when the service has ended.
     [[nodiscard]] std::uint64_t messages() const;
 
+    //! Whether a reactor could not do its share; the reason has been printed.
+    [[nodiscard]] bool failed() const { return failed_; }
+
 private:
     sluice::task<> echo(sluice::tcp_stream conn, core& mine);
     sluice::task<> publish(sluice::reactor& home);
     sluice::task<> print();
     void count_message(core& mine);
+    void announce() const;
+    void fail(const std::string& why);
     figures sum_of_published();
 
     const options& options_;
     sluice::service& service_;
     const sluice::listener_group& listeners_;
     std::vector<core> cores_;
+    std::atomic<std::size_t> started_{0};
+    std::atomic<bool> failed_{false};
     std::atomic<std::uint64_t> left_until_exit_{options_.exit_after_messages};
 };
 

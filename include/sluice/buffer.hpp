@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -61,6 +62,13 @@ protected:
     //! No handle of the block is left; called on the source's own thread.
     virtual void recycle(buffer_block& b) noexcept = 0;
 
+    //! Ends the reactor's sleep; called on foreign threads, under a lock, and never after retire().
+    virtual void wake_home() noexcept = 0;
+
+    //! From now on the first block that comes home from another thread wakes the reactor. What came
+    //! before is found by collect_returns(), to be called afterwards.
+    void want_returns() noexcept { wanted_.exchange(true, std::memory_order_seq_cst); }
+
     //! Takes in the blocks whose handles ended on other threads; returns how many came home.
     std::size_t collect_returns() noexcept;
 
@@ -74,9 +82,11 @@ private:
     void release_away(buffer_block& b) noexcept;
     bool settle(buffer_block& b) noexcept;
 
-    std::atomic<const void*> home_; // stands for the thread; of nobody once the reactor left
+    std::atomic<const void*> home_;  // stands for the thread; of nobody once the reactor left
     std::int64_t lent_ = 0;
     home_list returns_;
+    std::atomic<bool> wanted_{false};
+    std::mutex wake_mutex_;  // between wake_home() and retire(); taken only when blocks are wanted
     away_count away_;
 };
 

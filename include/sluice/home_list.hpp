@@ -19,13 +19,13 @@ public:
     bool push(home_node& n) noexcept {
         home_node* head = head_.load(std::memory_order_relaxed);
         do n.next_home = head;
-        while (!head_.compare_exchange_weak(head, &n, std::memory_order_release,
+        while (!head_.compare_exchange_weak(head, &n, std::memory_order_seq_cst,
                                             std::memory_order_relaxed));
         return head == nullptr;
     }
 
     [[nodiscard]] bool empty() const noexcept {
-        return head_.load(std::memory_order_relaxed) == nullptr;
+        return head_.load(std::memory_order_seq_cst) == nullptr;
     }
 
     //! By the owner: everything pushed so far, linked through next_home.

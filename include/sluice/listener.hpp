@@ -77,7 +77,11 @@ private:
     endpoint local_;
 };
 
-//! The cause and the remedy, for a person.
+//! The cause and the remedy, for a person: why tcp_listener::open() failed.
+std::string explain_buffer_error(const boost::system::error_code& error,
+                                 const reactor_options& options);
+
+//! The same for listener_group::open().
 std::string explain_listen_error(const boost::system::error_code& error, const endpoint& at);
 
 namespace detail {
@@ -104,9 +108,10 @@ private:
 class tcp_listener {
 public:
     //! Starts accepting on the group's socket `index % count` (default: the reactor's index), which
-    //! must live longer. Multishot accept (Linux 5.19).
-    static tcp_listener open(reactor& home, const listener_group& group);
-    static tcp_listener open(reactor& home, const listener_group& group, unsigned index);
+    //! must live longer. Multishot accept (Linux 5.19). Error: what the reactor's receive buffers
+    //! could not be had for, mostly ENOMEM; explain_buffer_error() says what to do.
+    static result<tcp_listener> open(reactor& home, const listener_group& group);
+    static result<tcp_listener> open(reactor& home, const listener_group& group, unsigned index);
 
     tcp_listener(tcp_listener&& o) noexcept : acceptor_(std::exchange(o.acceptor_, nullptr)) {}
     tcp_listener& operator=(tcp_listener&&) = delete;

@@ -8,10 +8,11 @@
 namespace sluice {
 
 struct reactor_options {
-    std::uint32_t sq_entries = 1024;   //!< submission queue; full: flushed, then submitters wait
-    std::uint32_t cq_entries = 16384;  //!< completion queue; overflow: counted and survived
-    std::uint32_t ready_turn = 1024;   //!< coroutines resumed before the reactor looks at I/O again
-    std::uint32_t await_budget = 64;   //!< results a coroutine may take at once before it queues
+    std::uint32_t sq_entries = 1024;  //!< submission queue; full: flushed, then submitters wait
+    std::uint32_t cq_entries =
+        16384;                        //!< completion queue, at least sq_entries; overflow: survived
+    std::uint32_t ready_turn = 1024;  //!< coroutines resumed before the reactor looks at I/O again
+    std::uint32_t await_budget = 64;  //!< results a coroutine may take at once before it queues
 
     //! Waits until this many completions are there, but no longer than `min_wait` (kernel 6.12).
     //! 0 duration: as soon as there is one. Trades latency for fewer system calls.

@@ -35,8 +35,8 @@ public:
     using clock = std::chrono::steady_clock;
 
     //! Sets up the ring. To be called, used and destroyed on the thread that will run it: the ring
-    //! accepts submissions of one thread only. Errors: the kernel's, with the cause logged
-    //! (explain_ring_error() gives the same text).
+    //! accepts submissions of one thread only. Errors: the kernel's; explain_ring_error() says what
+    //! they mean.
     static result<std::unique_ptr<reactor>> create(const reactor_options& options = {},
                                                    unsigned index = 0);
 

@@ -39,12 +39,19 @@ public:
     //! The reactor's T, made from T(reactor&) at the first call.
     template <class T>
     T& get(reactor& home) {
-        for (entry& e : entries_)
-            if (e.key == &key<T>) return static_cast<T&>(*e.object);
+        if (T* there = find<T>()) return *there;
         auto made = std::make_unique<T>(home);
         T& object = *made;
         entries_.push_back({&key<T>, std::move(made)});
         return object;
+    }
+
+    //! The reactor's T, if there is one.
+    template <class T>
+    T* find() noexcept {
+        for (entry& e : entries_)
+            if (e.key == &key<T>) return static_cast<T*>(e.object.get());
+        return nullptr;
     }
 
     void collect() noexcept {

@@ -89,10 +89,6 @@ void acceptor::on_terminal(std::int32_t result) noexcept {
     switch (result < 0 ? -result : 0) {
         case EMFILE:
         case ENFILE:
-            if (!exhausted_)
-                logger()->warn("reactor {}: no descriptors left, accepting pauses: raise "
-                               "RLIMIT_NOFILE (ulimit -n)",
-                               net_.home().index());
             exhausted_ = true;
             descriptor_budget::refresh();
             pause();
@@ -131,8 +127,18 @@ bool acceptor::must_pause() const noexcept {
 
 void acceptor::pause() noexcept {
     if (!std::exchange(paused_, true)) ++net_.stats().accept_pauses;
+    warn_if_scarce();
     net_.io().cancel(*this);
     retry_later();
+}
+
+// Once: the counter tells how often.
+void acceptor::warn_if_scarce() noexcept {
+    if (warned_ || net_.fixed() || !descriptor_budget::scarce(options_.descriptor_headroom)) return;
+    warned_ = true;
+    logger()->warn("reactor {}: descriptors are scarce, accepting pauses until some are closed: "
+                   "raise RLIMIT_NOFILE (ulimit -n)",
+                   net_.home().index());
 }
 
 // Arms the accept unless there is a reason not to. Called whenever a reason may have gone.

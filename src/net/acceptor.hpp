@@ -51,6 +51,7 @@ private:
     void pause() noexcept;
     void go_on() noexcept;
     void retry_later() noexcept;
+    void warn_if_scarce() noexcept;
     void refuse_one() noexcept;
     void close_descriptor(int descriptor) noexcept;
     void wake_waiter() noexcept;
@@ -64,6 +65,7 @@ private:
     std::deque<int> accepted_;
     std::uint32_t connections_ = 0;
     bool paused_ = false;
+    bool warned_ = false;
     bool exhausted_ = false;  // the kernel said that there are no descriptors
     bool drained_ = false;
     bool closed_ = false;

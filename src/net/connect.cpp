@@ -107,7 +107,9 @@ task<result<void>> connect_socket(net_context& net, int descriptor, endpoint pee
 
 task<result<tcp_stream>> tcp_stream::connect(endpoint peer, connect_options options) {
     reactor& home = co_await this_coro::reactor();
-    net_context& net = net_context::of(home);
+    auto context = net_context::of(home);
+    if (!context) co_return context.error();
+    net_context& net = **context;
     int descriptor = 0;
     if (net.fixed()) {
         if (options.bind_local) co_return errno_error(EOPNOTSUPP);

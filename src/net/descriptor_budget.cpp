@@ -27,8 +27,8 @@ void descriptor_budget::refresh() noexcept {
 }
 
 bool descriptor_budget::scarce(std::uint32_t headroom) noexcept {
-    return allowed.load(std::memory_order_relaxed) - ours.load(std::memory_order_relaxed) <
-           static_cast<std::int64_t>(headroom);
+    const std::int64_t all = allowed.load(std::memory_order_relaxed);
+    return all - ours.load(std::memory_order_relaxed) < std::min<std::int64_t>(headroom, all / 4);
 }
 
 }  // namespace sluice::detail

@@ -15,7 +15,8 @@ public:
     //! Reads the limit, and counts what else is open. Costs a walk through /proc/self/fd.
     static void refresh() noexcept;
 
-    //! Whether fewer than `headroom` descriptors are left.
+    //! Whether fewer than `headroom` descriptors are left, or than a quarter of all, if that is
+    //! less.
     [[nodiscard]] static bool scarce(std::uint32_t headroom) noexcept;
 };
 

@@ -143,14 +143,16 @@ listener_group::~listener_group() {
     for (const int fd : descriptors_) kernel_->close(fd);
 }
 
-tcp_listener tcp_listener::open(reactor& home, const listener_group& group) {
+result<tcp_listener> tcp_listener::open(reactor& home, const listener_group& group) {
     return open(home, group, home.index());
 }
 
-tcp_listener tcp_listener::open(reactor& home, const listener_group& group, unsigned index) {
-    auto& net = detail::net_context::of(home);
+result<tcp_listener> tcp_listener::open(reactor& home, const listener_group& group,
+                                        unsigned index) {
+    auto net = detail::net_context::of(home);
+    if (!net) return net.error();
     return tcp_listener{
-        *new detail::acceptor(net, group.descriptor(index % group.count()), group.options())};
+        *new detail::acceptor(**net, group.descriptor(index % group.count()), group.options())};
 }
 
 tcp_listener::~tcp_listener() {
@@ -158,6 +160,15 @@ tcp_listener::~tcp_listener() {
 }
 
 std::uint32_t tcp_listener::connections() const noexcept { return acceptor_->connections(); }
+
+std::string explain_buffer_error(const boost::system::error_code& error,
+                                 const reactor_options& options) {
+    const auto bytes = std::uint64_t{options.recv_buffers} * options.recv_buffer_size;
+    return "no receive buffers of " + std::to_string(bytes) +
+           " bytes for each core: " + error.message() +
+           ": use fewer or smaller ones (recv_buffers, recv_buffer_size), or raise RLIMIT_AS and "
+           "RLIMIT_MEMLOCK";
+}
 
 std::string explain_listen_error(const boost::system::error_code& error, const endpoint& at) {
     const std::string where = "can't listen on " + at.to_string() + ": ";

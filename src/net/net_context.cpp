@@ -3,12 +3,25 @@
 
 #include <spdlog/spdlog.h>
 
+#include <cerrno>
+#include <new>
+
 #include "runtime/probe.hpp"
 #include "sluice/log.hpp"
 
 namespace sluice {
 
 namespace detail {
+
+result<net_context*> net_context::of(reactor& home) {
+    try {
+        return &home.locals().get<net_context>(home);
+    } catch (const boost::system::system_error& e) {
+        return e.code();
+    } catch (const std::bad_alloc&) {
+        return errno_error(ENOMEM);
+    }
+}
 
 net_context::net_context(reactor& home)
     : home_(home), io_(home.io()), receive_limit_(io_.found().has(feature_receive_limit)) {
@@ -60,6 +73,7 @@ net_stats net_context::snapshot() noexcept {
 
 void net_context::starve(recv_source& s) noexcept {
     starved_.push(s);
+    buffers_->want();
     // The kernel says that there is none, our books say that there is: one came back meanwhile.
     buffer_returned();
 }
@@ -109,6 +123,9 @@ void net_context::collect() noexcept {
 
 }  // namespace detail
 
-net_stats net_stats_of(reactor& home) { return detail::net_context::of(home).snapshot(); }
+net_stats net_stats_of(reactor& home) {
+    auto* net = home.locals().find<detail::net_context>();
+    return net != nullptr ? net->snapshot() : net_stats{};
+}
 
 }  // namespace sluice

@@ -20,7 +20,8 @@ public:
     explicit net_context(reactor& home);
     ~net_context() override;
 
-    static net_context& of(reactor& home) { return home.locals().get<net_context>(home); }
+    //! Made at the first call. Error: why there are no buffers.
+    static result<net_context*> of(reactor& home);
 
     [[nodiscard]] reactor& home() const noexcept { return home_; }
     [[nodiscard]] reactor_io& io() const noexcept { return io_; }

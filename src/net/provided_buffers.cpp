@@ -31,6 +31,7 @@ provided_buffers::~provided_buffers() {
 }
 
 result<void> provided_buffers::set_up(reactor_io& io, const reactor_options& options) {
+    io_ = &io;
     kernel_ = &io.below();
     incremental_ = io.found().has(feature_incremental_buffers);
     count_ = std::bit_ceil(std::clamp(options.recv_buffers, 1U, most_buffers));

@@ -37,6 +37,12 @@ public:
     //! Takes in what ended on other threads.
     void collect() noexcept { collect_returns(); }
 
+    //! A receive starves: what comes home from other threads must wake the reactor.
+    void want() noexcept {
+        want_returns();
+        collect_returns();
+    }
+
     [[nodiscard]] std::uint32_t count() const noexcept { return count_; }
     //! Buffers in the kernel's hands, the one that is partly used included.
     [[nodiscard]] std::uint32_t in_ring() const noexcept { return in_ring_; }
@@ -52,11 +58,13 @@ private:
     ~provided_buffers() override;
     result<void> set_up(reactor_io& io, const reactor_options& options);
     void recycle(buffer_block& b) noexcept override;
+    void wake_home() noexcept override { io_->wake(); }
     void put(block& b) noexcept;
     block& block_of(std::uint32_t cqe_flags) noexcept {
         return blocks_[cqe_flags >> IORING_CQE_BUFFER_SHIFT];
     }
 
+    reactor_io* io_ = nullptr;  // until close()
     kernel* kernel_ = nullptr;
     bool incremental_ = false;
     bool open_ = false;

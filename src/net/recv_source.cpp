@@ -98,7 +98,7 @@ void recv_source::on_terminal(std::int32_t result, bool had_data) noexcept {
     }
     if (had_data || result == -ECANCELED || result == -EINTR || result == -EAGAIN) {
         arm_if_room();
-        if (!live()) ++net_.stats().capped; // too much waits
+        if (!live()) ++net_.stats().capped;  // too much waits
         return;
     }
     switch (-result) {

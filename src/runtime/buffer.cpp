@@ -16,7 +16,13 @@ void buffer_source::release_away(buffer_block& b) noexcept {
     // list, and leaves it alone until then.
     const bool first = !b.going_home.exchange(true, std::memory_order_acq_rel);
     b.away.fetch_sub(1, std::memory_order_acq_rel);
-    if (first) returns_.push(b);
+    if (first) {
+        returns_.push(b);
+        if (wanted_.exchange(false, std::memory_order_seq_cst)) {
+            const std::lock_guard lock(wake_mutex_);
+            if (home_.load(std::memory_order_relaxed) != this) wake_home();
+        }
+    }
     if (away_.released()) delete this;
 }
 
@@ -42,8 +48,11 @@ std::size_t buffer_source::collect_returns() noexcept {
 
 void buffer_source::retire() noexcept {
     collect_returns();
-    // Not null, which is what threads without a reactor have.
-    home_.store(this, std::memory_order_relaxed);
+    {
+        const std::lock_guard lock(wake_mutex_);
+        // Not null, which is what threads without a reactor have.
+        home_.store(this, std::memory_order_relaxed);
+    }
     if (away_.owner_leaves(lent_)) delete this;
 }
 

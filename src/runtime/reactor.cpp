@@ -56,10 +56,7 @@ result<void> reactor::start(detail::kernel& kernel) {
     io_ = std::make_unique<detail::reactor_io>(kernel, stats_);
     now_ = kernel.now();
     auto opened = io_->open(options_);
-    if (opened)
-        logger()->info("reactor {}: {}", index_, io_->found().summary());
-    else
-        logger()->error("reactor {}: {}", index_, explain_ring_error(opened.error()));
+    if (opened) logger()->info("reactor {}: {}", index_, io_->found().summary());
     return opened;
 }
 

@@ -56,7 +56,7 @@ result<void> ring::open(const reactor_options& options, features& found) {
     for (auto give_up = optional_flags.begin();; ++give_up) {
         params = {};
         params.flags = flags;
-        params.cq_entries = std::max(options.cq_entries, 2U);
+        params.cq_entries = std::max({options.cq_entries, options.sq_entries, 2U});
         fd_ = kernel_.uring_setup(std::max(options.sq_entries, 1U), params);
         if (fd_ != -EINVAL || give_up == optional_flags.end()) break;
         flags &= ~give_up->flag;
