@@ -49,7 +49,7 @@ task<> server::echo(tcp_stream conn, core& mine) {
         limited ? std::chrono::nanoseconds(options_.idle_timeout) : std::chrono::nanoseconds::max();
     while (auto chunk = co_await with_timeout(idle, conn.recv())) {
         count_message(mine);
-        auto sent = co_await conn.send_all(std::move(*chunk));
+        auto sent = co_await with_timeout(idle, conn.send_all(std::move(*chunk)));
         if (!sent) break;
     }
 }

@@ -113,7 +113,7 @@ public:
 private:
     reactor(const reactor_options& options, unsigned index);
     result<void> start(detail::kernel& kernel);
-    void turn(bool may_wait);
+    void turn();
     void run_loop();
     [[nodiscard]] bool finished() const noexcept;
     [[nodiscard]] bool idle() const noexcept;

@@ -17,6 +17,8 @@
 namespace sluice::detail {
 
 namespace {
+constexpr std::uint32_t largest_burst =
+    1024;  // connections that a multishot accept may bring at once
 constexpr auto retry_after = std::chrono::milliseconds(50);
 }  // namespace
 
@@ -49,10 +51,17 @@ void acceptor::forget(accept_awaiter& w) noexcept {
 
 void acceptor::prepare(operation& op, io_uring_sqe& sqe) noexcept {
     auto& self = static_cast<acceptor&>(op);
-    if (self.net_.fixed())
+    const bool fixed = self.net_.fixed();
+    self.multishot_ = !self.must_count();
+    if (self.multishot_ && fixed)
         io_uring_prep_multishot_accept_direct(&sqe, self.listening_, nullptr, nullptr, 0);
-    else
+    else if (self.multishot_)
         io_uring_prep_multishot_accept(&sqe, self.listening_, nullptr, nullptr, SOCK_CLOEXEC);
+    else if (fixed)
+        io_uring_prep_accept_direct(&sqe, self.listening_, nullptr, nullptr, 0,
+                                    IORING_FILE_INDEX_ALLOC);
+    else
+        io_uring_prep_accept(&sqe, self.listening_, nullptr, nullptr, SOCK_CLOEXEC);
 }
 
 void acceptor::complete(operation& op, std::int32_t result, std::uint32_t flags) noexcept {
@@ -77,7 +86,10 @@ void acceptor::on_connection(int descriptor) noexcept {
         return;
     }
     if (has_result()) wake_waiter();
-    if (must_pause()) pause();
+    if (must_pause())
+        pause();
+    else if (multishot_ && must_count())
+        net_.io().cancel(*this);  // goes on one at a time
 }
 
 void acceptor::on_terminal(std::int32_t result) noexcept {
@@ -123,6 +135,14 @@ bool acceptor::must_pause() const noexcept {
     if (options_.max_connections != 0 && connections_ + waiting >= options_.max_connections)
         return true;
     return !net_.fixed() && descriptor_budget::scarce(options_.descriptor_headroom);
+}
+
+// A multishot accept takes the whole backlog before its first CQE is seen. Near a limit connections
+// are accepted one at a time.
+bool acceptor::must_count() const noexcept {
+    if (options_.max_connections != 0) return true;
+    return !net_.fixed() &&
+           descriptor_budget::left() < std::int64_t{options_.descriptor_headroom} + largest_burst;
 }
 
 void acceptor::pause() noexcept {

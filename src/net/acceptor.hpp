@@ -48,6 +48,7 @@ private:
     void on_timer() noexcept override;
     [[nodiscard]] bool full() const noexcept;
     [[nodiscard]] bool must_pause() const noexcept;
+    [[nodiscard]] bool must_count() const noexcept;
     void pause() noexcept;
     void go_on() noexcept;
     void retry_later() noexcept;
@@ -66,6 +67,7 @@ private:
     std::uint32_t connections_ = 0;
     bool paused_ = false;
     bool warned_ = false;
+    bool multishot_ = false;  // of the accept that is armed
     bool exhausted_ = false;  // the kernel said that there are no descriptors
     bool drained_ = false;
     bool closed_ = false;

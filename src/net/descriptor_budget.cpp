@@ -26,9 +26,12 @@ void descriptor_budget::refresh() noexcept {
     allowed.store(limit - others, std::memory_order_relaxed);
 }
 
+std::int64_t descriptor_budget::left() noexcept {
+    return allowed.load(std::memory_order_relaxed) - ours.load(std::memory_order_relaxed);
+}
+
 bool descriptor_budget::scarce(std::uint32_t headroom) noexcept {
-    const std::int64_t all = allowed.load(std::memory_order_relaxed);
-    return all - ours.load(std::memory_order_relaxed) < std::min<std::int64_t>(headroom, all / 4);
+    return left() < std::min<std::int64_t>(headroom, allowed.load(std::memory_order_relaxed) / 4);
 }
 
 }  // namespace sluice::detail

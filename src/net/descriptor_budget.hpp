@@ -15,6 +15,9 @@ public:
     //! Reads the limit, and counts what else is open. Costs a walk through /proc/self/fd.
     static void refresh() noexcept;
 
+    //! How many may still be opened.
+    [[nodiscard]] static std::int64_t left() noexcept;
+
     //! Whether fewer than `headroom` descriptors are left, or than a quarter of all, if that is
     //! less.
     [[nodiscard]] static bool scarce(std::uint32_t headroom) noexcept;

@@ -3,9 +3,11 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <new>
 
+#include "runtime/kernel/process.hpp"
 #include "runtime/probe.hpp"
 #include "sluice/log.hpp"
 
@@ -56,7 +58,9 @@ net_context::~net_context() {
 
 result<void> net_context::register_table() {
     io_uring_rsrc_register table{};
-    table.nr = options().registered_descriptor_slots;
+    // The kernel takes no more than RLIMIT_NOFILE allows.
+    table.nr = static_cast<std::uint32_t>(
+        std::min<std::uint64_t>(options().registered_descriptor_slots, descriptor_limit()));
     table.flags = IORING_RSRC_REGISTER_SPARSE;
     const int failed = io_.rings().register_call(IORING_REGISTER_FILES2, &table, sizeof table);
     if (failed < 0) return errno_error(-failed);

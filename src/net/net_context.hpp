@@ -41,6 +41,10 @@ public:
     [[nodiscard]] bool buffers_low() const noexcept {
         return buffers_->in_ring() < buffers_->count() / 4;
     }
+    //! Fewer than an eighth: every slice is.
+    [[nodiscard]] bool buffers_scarce() const noexcept {
+        return buffers_->in_ring() < buffers_->count() / 8;
+    }
 
     //! A receive ended for want of buffers; it is armed again when one is back.
     void starve(recv_source& s) noexcept;

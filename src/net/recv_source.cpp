@@ -83,9 +83,11 @@ void recv_source::deliver(std::uint32_t flags, std::uint32_t size) noexcept {
     if (!net_.has_receive_limit() && credit_ == 0) net_.io().cancel(*this);
 }
 
-// A small slice keeps a whole buffer from the kernel. When this connection has many of them, or
-// buffers run low, the bytes are worth less than the buffer.
+// A slice keeps its buffer from the kernel. Small ones are not worth that when this connection has
+// many or buffers run low; when they run out no slice is, or a few that read slowly would stop all.
+// What is copied is bounded by max_pending_bytes for each connection.
 bool recv_source::worth_copying(std::uint32_t size) const noexcept {
+    if (net_.buffers_scarce()) return true;
     if (size >= net_.options().copy_out_below) return false;
     const std::size_t pinned = slices_.count() * net_.buffers().buffer_size();
     return pinned >= net_.options().max_pinned_bytes || net_.buffers_low();

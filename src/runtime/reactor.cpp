@@ -88,7 +88,7 @@ reactor_stats reactor::stats() const noexcept {
 
 void reactor::update_time() noexcept { now_ = io_->below().now(); }
 
-void reactor::turn(bool may_wait) {
+void reactor::turn() {
     ++stats_.turns;
     update_time();
     frames_->collect();
@@ -96,9 +96,8 @@ void reactor::turn(bool may_wait) {
     if (mailbox_->pending.load(std::memory_order_acquire)) run_posted();
     stats_.timers_expired += timers_.expire(now_);
     if (!abandoned_) stats_.resumes += queue_.run_turn(options_.ready_turn);
-    const bool nothing_ready = abandoned_ || queue_.empty();
-    const bool idle_already = finished();
-    io_->end_turn(may_wait && nothing_ready && !idle_already, timers_.next_deadline());
+    const bool waits = queue_.empty() && !abandoned_ && !finished();
+    io_->end_turn(waits, timers_.next_deadline());
 }
 
 bool reactor::idle() const noexcept {
@@ -113,7 +112,7 @@ void reactor::run_loop() {
             finish_abandoning();
             return;
         }
-        turn(true);
+        turn();
     }
 }
 
