@@ -33,15 +33,19 @@ public:
     //! task for the one that awaits it; there is at most one, since one chain ends at a time.
     void continue_with(std::coroutine_handle<> h) noexcept { next_ = h; }
 
+    //! Nothing is resumed any more, from now on.
+    void halt() noexcept { halted_ = true; }
+
     //! Runs at most `limit` of the coroutines that are ready now; returns how many.
     std::size_t run_turn(std::size_t limit) {
         const std::size_t count = std::min(limit, ready_.size());
-        for (std::size_t i = 0; i < count && !ready_.empty(); ++i) {
+        std::size_t ran = 0;
+        for (; ran < count && !ready_.empty() && !halted_; ++ran) {
             budget_ = full_budget_;
             ready_.pop().handle.resume();
-            while (next_) std::exchange(next_, {}).resume();
+            while (next_ && !halted_) std::exchange(next_, {}).resume();
         }
-        return count;
+        return ran;
     }
 
 private:
@@ -49,6 +53,7 @@ private:
     std::coroutine_handle<> next_;
     std::uint32_t budget_ = 0;
     std::uint32_t full_budget_;
+    bool halted_ = false;
 };
 
 }  // namespace sluice::detail

@@ -3,8 +3,8 @@
 #pragma once
 
 #include <cstddef>
-#include <deque>
 #include <string_view>
+#include <vector>
 
 #include "sluice/buffer.hpp"
 #include "sluice/buffer_chain.hpp"
@@ -49,7 +49,8 @@ private:
     static constexpr std::size_t nowhere = static_cast<std::size_t>(-1);
 
     tcp_stream& stream_;
-    std::deque<rx_buffer> slices_;
+    std::vector<rx_buffer> slices_;  // those before first_ have been taken
+    std::size_t first_ = 0;
     std::size_t bytes_ = 0;
 };
 

@@ -125,6 +125,17 @@ bool acceptor::has_result() const noexcept {
     return (!accepted_.empty() && !full()) || failed_ || (drained_ && accepted_.empty());
 }
 
+// A full table of registered descriptors loses the connection, so none is accepted without a slot.
+bool acceptor::scarce() const noexcept {
+    return net_.fixed() ? descriptors_left() <= 0
+                        : descriptor_budget::scarce(options_.descriptor_headroom);
+}
+
+std::int64_t acceptor::descriptors_left() const noexcept {
+    if (!net_.fixed()) return descriptor_budget::left();
+    return net_.free_slots() - static_cast<std::int64_t>(accepted_.size());
+}
+
 bool acceptor::full() const noexcept {
     return options_.max_connections != 0 && connections_ >= options_.max_connections;
 }
@@ -134,15 +145,14 @@ bool acceptor::must_pause() const noexcept {
     if (waiting >= options_.max_pending_accepts) return true;
     if (options_.max_connections != 0 && connections_ + waiting >= options_.max_connections)
         return true;
-    return !net_.fixed() && descriptor_budget::scarce(options_.descriptor_headroom);
+    return scarce();
 }
 
 // A multishot accept takes the whole backlog before its first CQE is seen. Near a limit connections
 // are accepted one at a time.
 bool acceptor::must_count() const noexcept {
     if (options_.max_connections != 0) return true;
-    return !net_.fixed() &&
-           descriptor_budget::left() < std::int64_t{options_.descriptor_headroom} + largest_burst;
+    return descriptors_left() < std::int64_t{options_.descriptor_headroom} + largest_burst;
 }
 
 void acceptor::pause() noexcept {
@@ -154,11 +164,13 @@ void acceptor::pause() noexcept {
 
 // Once: the counter tells how often.
 void acceptor::warn_if_scarce() noexcept {
-    if (warned_ || net_.fixed() || !descriptor_budget::scarce(options_.descriptor_headroom)) return;
+    if (warned_ || !scarce()) return;
     warned_ = true;
     logger()->warn("reactor {}: descriptors are scarce, accepting pauses until some are closed: "
-                   "raise RLIMIT_NOFILE (ulimit -n)",
-                   net_.home().index());
+                   "raise {}",
+                   net_.home().index(),
+                   net_.fixed() ? "registered_descriptor_slots and RLIMIT_NOFILE (ulimit -n)"
+                                : "RLIMIT_NOFILE (ulimit -n)");
 }
 
 // Arms the accept unless there is a reason not to. Called whenever a reason may have gone.

@@ -47,6 +47,8 @@ private:
     void on_drain() noexcept override;
     void on_timer() noexcept override;
     [[nodiscard]] bool full() const noexcept;
+    [[nodiscard]] bool scarce() const noexcept;
+    [[nodiscard]] std::int64_t descriptors_left() const noexcept;
     [[nodiscard]] bool must_pause() const noexcept;
     [[nodiscard]] bool must_count() const noexcept;
     void pause() noexcept;

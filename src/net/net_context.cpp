@@ -64,6 +64,7 @@ result<void> net_context::register_table() {
     table.flags = IORING_RSRC_REGISTER_SPARSE;
     const int failed = io_.rings().register_call(IORING_REGISTER_FILES2, &table, sizeof table);
     if (failed < 0) return errno_error(-failed);
+    slots_ = table.nr;
     return {};
 }
 
@@ -78,8 +79,13 @@ net_stats net_context::snapshot() noexcept {
 void net_context::starve(recv_source& s) noexcept {
     starved_.push(s);
     buffers_->want();
-    // The kernel says that there is none, our books say that there is: one came back meanwhile.
-    buffer_returned();
+    buffer_returned();  // one may have come back meanwhile
+}
+
+// Bytes that nobody has taken yet may move, and are bounded for each connection.
+void net_context::evacuate() noexcept {
+    for (connection* c = connections_; c != nullptr && buffers_->in_ring() == 0; c = c->next)
+        c->receiving().evacuate();
 }
 
 void net_context::buffer_returned() noexcept {
@@ -89,6 +95,7 @@ void net_context::buffer_returned() noexcept {
 // In the order in which they ended, no more at a time than there are buffers. Those that find no
 // bytes take none, so the next ones follow in the next turn for as long as there are buffers.
 void net_context::at_turn_end() noexcept {
+    if (!starved_.empty() && buffers_->in_ring() == 0) evacuate();
     for (std::uint32_t n = buffers_->in_ring(); n != 0 && !starved_.empty(); --n) {
         recv_source& s = starved_.front();
         starved_.remove(s);

@@ -34,6 +34,10 @@ public:
     [[nodiscard]] bool has_receive_limit() const noexcept { return receive_limit_; }
     //! Whether descriptors are indices of the ring's own table.
     [[nodiscard]] bool fixed() const noexcept { return fixed_; }
+    //! Of the ring's own table, less the connections there are.
+    [[nodiscard]] std::int64_t free_slots() const noexcept {
+        return std::int64_t{slots_} - static_cast<std::int64_t>(stats_.open);
+    }
     [[nodiscard]] std::uint8_t descriptor_flags() const noexcept {
         return fixed_ ? IOSQE_FIXED_FILE : 0;
     }
@@ -60,6 +64,7 @@ public:
 
 private:
     void buffer_returned() noexcept;
+    void evacuate() noexcept;
     void at_turn_end() noexcept override;
     result<void> register_table();
 
@@ -68,6 +73,7 @@ private:
     net_stats stats_;
     bool receive_limit_;
     bool fixed_ = false;
+    std::uint32_t slots_ = 0;
     provided_buffers* buffers_ = nullptr;  // deletes itself, see buffer_source
     starved_list starved_;
     connection* connections_ = nullptr;

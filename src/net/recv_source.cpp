@@ -168,6 +168,14 @@ result<std::size_t> recv_source::take_into(std::span<std::byte> to) {
     return copied;
 }
 
+void recv_source::evacuate() noexcept {
+    try {
+        net_.stats().copied_out += slices_.copy_out();
+    } catch (const std::bad_alloc&) {
+        // What could not be copied stays where it is.
+    }
+}
+
 void recv_source::close() noexcept {
     closed_ = true;
     if (!ended_) end(cancelled_error());

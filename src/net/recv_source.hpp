@@ -37,6 +37,9 @@ public:
     //! Copies to `to` what fits. has_result() must hold.
     result<std::size_t> take_into(std::span<std::byte> to);
 
+    //! Moves what waits here to the heap, so that its buffers go back.
+    void evacuate() noexcept;
+
     //! The connection is being closed: nothing is armed any more, the waiter ends with ECANCELED.
     void close() noexcept;
 

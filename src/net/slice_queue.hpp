@@ -53,6 +53,19 @@ public:
         return taken;
     }
 
+    //! Moves all slices to the heap; returns how many. Throws bad_alloc with some of them moved.
+    std::size_t copy_out() {
+        std::size_t copied = 0;
+        const auto copy = [&](rx_buffer& b) {
+            if (b.empty() || b.block()->source == nullptr) return;
+            b = b.copy();
+            ++copied;
+        };
+        copy(front_);
+        for (node* n = second_; n != nullptr; n = n->next) copy(n->slice);
+        return copied;
+    }
+
     void clear() noexcept {
         while (count_ != 0) pop();
     }

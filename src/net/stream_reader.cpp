@@ -56,20 +56,25 @@ buffer_chain stream_reader::take(std::size_t count) {
     buffer_chain chain;
     bytes_ -= count;
     while (count != 0) {
-        rx_buffer& first = slices_.front();
+        rx_buffer& first = slices_[first_];
         const std::size_t part = std::min(count, first.size());
         chain.append(first.split(part));
         count -= part;
-        if (first.empty()) slices_.pop_front();
+        if (first.empty()) ++first_;
+    }
+    // The room of what was taken is used again, at a cost that is constant for each slice.
+    if (first_ >= slices_.size() - first_) {
+        slices_.erase(slices_.begin(), slices_.begin() + static_cast<std::ptrdiff_t>(first_));
+        first_ = 0;
     }
     return chain;
 }
 
 buffer_chain stream_reader::share(std::size_t count) const {
     buffer_chain chain;
-    for (auto slice = slices_.begin(); count != 0; ++slice) {
-        const std::size_t part = std::min(count, slice->size());
-        chain.append(slice->slice(0, part));
+    for (std::size_t i = first_; count != 0; ++i) {
+        const std::size_t part = std::min(count, slices_[i].size());
+        chain.append(slices_[i].slice(0, part));
         count -= part;
     }
     return chain;
@@ -78,7 +83,7 @@ buffer_chain stream_reader::share(std::size_t count) const {
 // The offset of the first delimiter that begins at `from` or later.
 std::size_t stream_reader::find(std::string_view delimiter, std::size_t from) const noexcept {
     std::size_t start = 0;  // of the slice
-    for (std::size_t i = 0; i < slices_.size(); start += slices_[i++].size()) {
+    for (std::size_t i = first_; i < slices_.size(); start += slices_[i++].size()) {
         const std::string_view text = slices_[i].text();
         std::size_t offset = from > start ? from - start : 0;
         while (offset < text.size()) {

@@ -95,7 +95,7 @@ void reactor::turn() {
     locals_.collect();
     if (mailbox_->pending.load(std::memory_order_acquire)) run_posted();
     stats_.timers_expired += timers_.expire(now_);
-    if (!abandoned_) stats_.resumes += queue_.run_turn(options_.ready_turn);
+    stats_.resumes += queue_.run_turn(options_.ready_turn);
     const bool waits = queue_.empty() && !abandoned_ && !finished();
     io_->end_turn(waits, timers_.next_deadline());
 }
@@ -137,6 +137,7 @@ void reactor::request_stop() noexcept {
 void reactor::abandon() noexcept {
     request_stop();
     abandoned_ = true;
+    queue_.halt();
 }
 
 void reactor::finish_abandoning() {

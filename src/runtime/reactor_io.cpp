@@ -193,13 +193,15 @@ void reactor_io::end_turn(bool wait, std::int64_t deadline) noexcept {
     submit_parked();
     if (ring_.overflowed()) ++stats_.cq_overflows;
     const bool must_submit = ring_.unsubmitted() != 0;
-    const bool sleeps = wait && hooks_head_ == nullptr && !ring_.has_cqes();
-    if (must_submit || sleeps || ring_.kernel_has_work()) {
-        std::int64_t timeout = -1;
-        if (sleeps && deadline != timer_set::never)
-            timeout = std::max<std::int64_t>(0, deadline - kernel_.now());
-        enter(sleeps ? min_wait_completions_ : 0, timeout);
+    bool sleeps = wait && hooks_head_ == nullptr && !ring_.has_cqes();
+    std::int64_t timeout = -1;
+    if (sleeps && deadline != timer_set::never) {
+        const std::int64_t now = kernel_.now();
+        sleeps = deadline > now; // a wait of no length costs as much as a short one
+        if (sleeps) timeout = deadline - now;
     }
+    if (must_submit || sleeps || ring_.kernel_has_work())
+        enter(sleeps ? min_wait_completions_ : 0, timeout);
     dispatch();
 }
 
