@@ -8,7 +8,7 @@ task<> echo(tcp_stream conn) {
 }
 
 int main() {
-    service cores({.handle_signals = true}); // a reactor on each CPU
+    service cores({.handle_signals = true});  // a reactor on each CPU
     auto at = endpoint::of("::", 7777).value();
     auto listeners = listener_group::open(at, cores.reactors()).value();
     auto report = cores.run([&](reactor& home) -> task<> {

@@ -29,8 +29,9 @@ result<AsioEndpoint> to_asio(const endpoint& e) {
         std::is_same_v<typename AsioEndpoint::protocol_type, boost::asio::local::stream_protocol>;
     if (is_local != wants_local || e.size() > converted.capacity())
         return errno_error(EAFNOSUPPORT);
-    converted.resize(e.size());
+    // The bytes first: a Unix endpoint looks at them to tell a path from an abstract name.
     std::memcpy(converted.data(), e.data(), e.size());
+    converted.resize(e.size());
     return converted;
 }
 

@@ -81,8 +81,8 @@ public:
     //! Runs `fn` on the reactor's thread, soon. From any thread. The function must not throw.
     void post(std::function<void()> fn);
 
-    //! Runs what was posted and has not been run: for the end of a reactor that others post to.
-    void finish_posted() { run_posted(); }
+    //! Throws away what was posted and has not been run: for the end of a reactor.
+    void drop_posted();
 
     //! The reactor whose thread this is; null elsewhere.
     static reactor* current() noexcept;

@@ -258,10 +258,18 @@ void acceptor::close() noexcept {
     destroy_if_unused();
 }
 
-// A connection that nobody will serve. Registered descriptors go with the ring.
+// A connection that nobody will serve.
 void acceptor::close_descriptor(int descriptor) noexcept {
-    descriptor_budget::released();
-    if (!net_.fixed()) net_.below().close(descriptor);
+    if (!net_.fixed()) {
+        descriptor_budget::released();
+        net_.below().close(descriptor);
+        return;
+    }
+    try {  // only the ring can close a registered descriptor
+        connection::create(net_, descriptor, nullptr).close(nullptr);
+    } catch (const std::bad_alloc&) {
+        descriptor_budget::released();  // its slot is lost until the ring ends
+    }
 }
 
 void acceptor::wake_waiter() noexcept {

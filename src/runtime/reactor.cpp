@@ -163,6 +163,11 @@ void reactor::post(std::function<void()> fn) {
     if (!mailbox_->pending.exchange(true, std::memory_order_acq_rel)) io_->wake();
 }
 
+void reactor::drop_posted() {
+    const std::lock_guard lock(mailbox_->mutex);
+    mailbox_->posted.clear();
+}
+
 void reactor::run_posted() {
     mailbox_->pending.store(false, std::memory_order_release);
     std::vector<std::function<void()>> batch;

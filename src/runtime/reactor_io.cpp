@@ -197,7 +197,7 @@ void reactor_io::end_turn(bool wait, std::int64_t deadline) noexcept {
     std::int64_t timeout = -1;
     if (sleeps && deadline != timer_set::never) {
         const std::int64_t now = kernel_.now();
-        sleeps = deadline > now; // a wait of no length costs as much as a short one
+        sleeps = deadline > now;  // a wait of no length costs as much as a short one
         if (sleeps) timeout = deadline - now;
     }
     if (must_submit || sleeps || ring_.kernel_has_work())

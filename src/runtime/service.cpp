@@ -106,7 +106,7 @@ void service::worker::run(const service_options& options, const start_function& 
         until_idle ? r.run_until_idle() : r.run();
     }
     publish(nullptr, nullptr);
-    r.finish_posted();
+    r.drop_posted();
     report.stats = r.stats();
     report.tasks_at_cancel = sequence.tasks_at_cancel();
     report.tasks_destroyed = report.stats.tasks_destroyed;

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sim/profile.hpp"
+
+namespace sluice::sim {
+
+profile kernel_6_1() noexcept {
+    profile p;
+    p.no_sqarray = false;
+    p.cqe_mixed = false;
+    p.min_timeout = false;
+    p.no_iowait = false;
+    p.buffer_ring_mmap = false;
+    p.buffer_ring_inc = false;
+    p.receive_limit = false;
+    p.accept_nonempty = false;
+    p.shutdown_is_deferred = true;
+    p.task_work_limit = 0;
+    return p;
+}
+
+profile kernel_6_18() noexcept { return {}; }
+
+}  // namespace sluice::sim

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The production code under ten thousand worlds: random traffic, random sizes, random faults.
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+
+#include "sim/echo_traffic.hpp"
+#include "sim/seeds.hpp"
+#include "sluice/net_stats.hpp"
+
+using namespace sluice;
+using namespace sluice::sim;
+
+namespace {
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr std::uint64_t seeds = 500;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+constexpr std::uint64_t seeds = 500;
+#else
+constexpr std::uint64_t seeds = 10'000;
+#endif
+#else
+constexpr std::uint64_t seeds = 10'000;
+#endif
+
+template <class T>
+T one_of(sim_kernel& sim, std::initializer_list<T> choices) {
+    return choices.begin()[sim.random().below(choices.size())];
+}
+
+void choose_world(sim_kernel& sim) {
+    sim_options& o = sim.options();
+    o.kernel = sim.random().chance(0.5) ? kernel_6_18() : kernel_6_1();
+    o.send_buffer = one_of<std::size_t>(sim, {700, 4096, 65536});
+    o.receive_buffer = one_of<std::size_t>(sim, {700, 4096, 65536});
+    o.segment_bytes = one_of<std::size_t>(sim, {100, 1460, 16384});
+    o.latency_max = one_of<std::int64_t>(sim, {20'000, 200'000, 3'000'000});
+    o.call_limit = 3'000'000;
+}
+
+reactor_options choose_reactor(sim_kernel& sim) {
+    reactor_options o;
+    o.sq_entries = one_of<std::uint32_t>(sim, {2, 8, 64});
+    o.cq_entries = one_of<std::uint32_t>(sim, {64, 64, 256});
+    if (sim.random().chance(0.3)) o.cq_entries = o.sq_entries;  // overflows
+    o.await_budget = one_of<std::uint32_t>(sim, {1, 4, 64});
+    o.ready_turn = one_of<std::uint32_t>(sim, {1, 16, 1024});
+    o.min_wait = std::chrono::microseconds(one_of(sim, {0, 0, 100}));
+    o.min_wait_completions = 4;
+    o.recv_buffers = one_of<std::uint32_t>(sim, {1, 2, 4, 16});
+    o.recv_buffer_size = one_of<std::uint32_t>(sim, {128, 1024, 4096});
+    o.max_pending_bytes = one_of<std::uint32_t>(sim, {500, 4096, 65536});
+    o.max_pinned_bytes = one_of<std::uint32_t>(sim, {1024, 16384, 1 << 20});
+    o.copy_out_below = one_of<std::uint32_t>(sim, {0, 256, 4096});
+    o.registered_descriptors = sim.random().chance(0.2);
+    o.registered_descriptor_slots = one_of<std::uint32_t>(sim, {16, 64});
+    return o;
+}
+
+echo_traffic::plan choose_traffic(sim_kernel& sim) {
+    echo_traffic::plan p;
+    p.clients = static_cast<unsigned>(sim.random().below(5));
+    p.peers = static_cast<unsigned>(sim.random().below(4));
+    p.bytes = one_of<std::size_t>(sim, {300, 5000, 20000});
+    p.rough = sim.random().chance(0.4);
+    if (sim.random().chance(0.15))
+        p.stop_after = std::chrono::microseconds(sim.random().between(1, 20'000));
+    p.abandon = sim.random().chance(0.3);
+    return p;
+}
+
+void choose_faults(sim_kernel& sim, const echo_traffic::plan& p) {
+    fault_plan& faults = sim.faults();
+    if (sim.random().chance(0.3)) return;
+    faults.set_rate(one_of(sim, {0.005, 0.02, 0.1}));
+    faults.set_enter_rate(one_of(sim, {0.0, 0.01, 0.1}));
+    faults.allow(fault_kind::reset, p.rough);
+}
+
+void check_books(sim_kernel& sim, reactor& home) {
+    const reactor_stats r = home.stats();
+    const net_stats n = net_stats_of(home);
+    const auto zero = [&](const char* what, std::int64_t count) {
+        sim.expect(count == 0, std::string(what) + ": " + std::to_string(count));
+    };
+    zero("live operations", static_cast<std::int64_t>(r.live_operations));
+    zero("live frames", r.live_frames);
+    zero("live timers", static_cast<std::int64_t>(r.live_timers));
+    zero("open connections", static_cast<std::int64_t>(n.open));
+    zero("rx_buffer handles", n.buffers_lent);
+    zero("buffers not with the kernel, by its count",
+         static_cast<std::int64_t>(sim.lent_buffers()));
+    zero("buffers not with the kernel, by ours",
+         static_cast<std::int64_t>(n.buffers_total - n.buffers_kernel));
+}
+
+void one_world(sim_kernel& sim) {
+    choose_world(sim);
+    const reactor_options options = choose_reactor(sim);
+    const echo_traffic::plan plan = choose_traffic(sim);
+    choose_faults(sim, plan);
+    {
+        auto made = reactor::create_on(sim, options);
+        sim.expect(made.has_value(), "no reactor");
+        reactor& home = **made;
+        echo_traffic traffic(sim, home, plan);
+        traffic.run();
+        check_books(sim, home);
+    }
+    const std::string left = sim.check_clean();
+    sim.expect(left.empty(), "left behind:\n" + left);
+    sim.expect(sim.books().requests == 0, "requests are left");
+}
+
+}  // namespace
+
+TEST_CASE("seeds: echo traffic with every byte checked") {
+    CHECK(for_each_seed(1, seeds, one_world) == 0);
+}
