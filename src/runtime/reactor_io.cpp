@@ -52,8 +52,11 @@ reactor_io::~reactor_io() {
 
 result<void> reactor_io::open(const reactor_options& options) {
     if (auto opened = ring_.open(options, found_); !opened) return opened;
-    min_wait_us_ = static_cast<std::uint32_t>(options.min_wait.count());
-    if (min_wait_us_ != 0) min_wait_completions_ = std::max(options.min_wait_completions, 1U);
+    // Without a limit to its time, waiting for several completions could last for ever.
+    if (ring_.min_wait_possible() && options.min_wait.count() > 0) {
+        min_wait_us_ = static_cast<std::uint32_t>(options.min_wait.count());
+        min_wait_completions_ = std::max(options.min_wait_completions, 1U);
+    }
     wake_descriptor_ = kernel_.wake_descriptor();
     if (wake_descriptor_ < 0) return errno_error(-wake_descriptor_);
     probe_operations(ring_, found_);

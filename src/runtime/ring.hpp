@@ -79,6 +79,8 @@ public:
     //! io_uring_register on this ring. The result, or the negative errno.
     int register_call(unsigned opcode, void* argument, unsigned count) noexcept;
 
+    //! Whether a wait can be told how long to gather completions (kernel 6.12).
+    [[nodiscard]] bool min_wait_possible() const noexcept { return min_wait_possible_; }
     [[nodiscard]] int descriptor() const noexcept { return fd_; }
     [[nodiscard]] kernel& below() const noexcept { return kernel_; }
     [[nodiscard]] unsigned cq_entries() const noexcept { return cq_entries_; }

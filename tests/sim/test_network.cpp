@@ -122,7 +122,7 @@ TEST_CASE("sim network: an address is one socket's, unless all want to share it"
         CHECK(sim.set_option(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) == 0);
         sockaddr_in address = loopback_v4(port);
         const int failed = sim.bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address);
-        if (failed == 0) CHECK(sim.listen(fd, 10) == 0);
+        if (failed == 0) CHECK(sim.listen(fd, 60) == 0);
         return failed == 0 ? fd : failed;
     };
     const int alone = bind_new(1000, false);
