@@ -151,6 +151,10 @@ public:
 
     // For sources.
 
+    //! Heap memory of `size` bytes, to be filled through fill(). Throws bad_alloc.
+    static rx_buffer of_heap(std::size_t size);
+    [[nodiscard]] std::byte* fill() noexcept { return data_; }
+
     //! Adopts `size` bytes of a block. Counts a new handle.
     static rx_buffer lend(detail::buffer_block& b, std::byte* data, std::uint32_t size) noexcept {
         b.source->acquire(b);

@@ -20,6 +20,7 @@ struct net_stats {
     std::uint64_t sends_joined = 0;    //!< send_all() calls that shared one with another
     std::uint64_t enobufs = 0;         //!< receives that ended for want of buffers
     std::uint64_t rearmed = 0;         //!< of those, armed again
+    std::uint64_t heap_receives = 0;   //!< of those, read into heap memory instead
     std::uint64_t capped = 0;          //!< times a connection was not armed again: too much waits
     std::uint64_t copied_out = 0;      //!< slices copied to free their buffer
     std::uint64_t accept_pauses = 0;   //!< for want of descriptors or at max_connections

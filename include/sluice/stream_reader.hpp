@@ -27,7 +27,8 @@ public:
     task<result<buffer_chain>> peek(std::size_t count);
 
     //! Exactly `count` bytes. Errors: error::eof at the end of the stream when nothing is here,
-    //! error::truncated when less than `count` is, ECANCELED, the kernel's.
+    //! error::truncated when less than `count` is, ECANCELED, EBADF when the handle of the stream
+    //! is empty, the kernel's.
     task<result<buffer_chain>> recv_exact(std::size_t count);
 
     //! Everything up to and including `delimiter`, which must not be empty. Errors as recv_exact(),

@@ -101,7 +101,21 @@ void net_context::at_turn_end() noexcept {
         starved_.remove(s);
         s.rearm_starved();
     }
-    if (!starved_.empty() && buffers_->in_ring() != 0) io_.at_turn_end(*this);
+    if (starved_.empty()) return;
+    if (buffers_->in_ring() != 0)
+        io_.at_turn_end(*this);
+    else
+        receive_to_heap();
+}
+
+// Coroutines hold all buffers, and may hold them until these very bytes have arrived.
+void net_context::receive_to_heap() noexcept {
+    if (options().heap_receive_size == 0 || home_.abandoned()) return;
+    while (!starved_.empty()) {
+        recv_source& s = starved_.front();
+        if (!s.receive_to_heap()) return;  // no memory: a buffer has to come back
+        starved_.remove(s);
+    }
 }
 
 void net_context::add(connection& c) noexcept {

@@ -65,6 +65,7 @@ public:
 private:
     void buffer_returned() noexcept;
     void evacuate() noexcept;
+    void receive_to_heap() noexcept;
     void at_turn_end() noexcept override;
     result<void> register_table();
 

@@ -40,6 +40,11 @@ void recv_source::forget(receive_awaiter& w) noexcept {
 
 void recv_source::prepare(operation& op, io_uring_sqe& sqe) noexcept {
     auto& self = static_cast<recv_source&>(op);
+    if (!self.heap_.empty()) {
+        io_uring_prep_recv(&sqe, self.owner_.descriptor(), self.heap_.fill(), self.heap_.size(), 0);
+        sqe.flags = self.net_.descriptor_flags();
+        return;
+    }
     io_uring_prep_recv_multishot(&sqe, self.owner_.descriptor(), nullptr, 0, 0);
     sqe.flags = static_cast<std::uint8_t>(IOSQE_BUFFER_SELECT | self.net_.descriptor_flags());
     sqe.buf_group = provided_buffers::group;
@@ -55,7 +60,9 @@ void recv_source::prepare(operation& op, io_uring_sqe& sqe) noexcept {
 void recv_source::complete(operation& op, std::int32_t result, std::uint32_t flags) noexcept {
     auto& self = static_cast<recv_source&>(op);
     const bool has_data = result > 0;
-    if (has_data)
+    if (!self.heap_.empty())
+        self.deliver_from_heap(result);
+    else if (has_data)
         self.deliver(flags, static_cast<std::uint32_t>(result));
     else if ((flags & IORING_CQE_F_BUFFER) != 0)
         self.net_.buffers().take_nothing(flags);
@@ -64,13 +71,23 @@ void recv_source::complete(operation& op, std::int32_t result, std::uint32_t fla
 }
 
 void recv_source::deliver(std::uint32_t flags, std::uint32_t size) noexcept {
-    rx_buffer slice = net_.buffers().take(flags, size);
+    keep(net_.buffers().take(flags, size));
+    credit_ -= std::min(credit_, size);
+    if (!closed_ && !net_.has_receive_limit() && credit_ == 0) net_.io().cancel(*this);
+}
+
+void recv_source::deliver_from_heap(std::int32_t result) noexcept {
+    rx_buffer read = std::move(heap_);
+    if (result > 0) keep(read.split(static_cast<std::size_t>(result)));
+}
+
+void recv_source::keep(rx_buffer slice) noexcept {
+    const auto size = static_cast<std::uint32_t>(slice.size());
     net_.stats().bytes_in += size;
     ++net_.stats().receives;
-    credit_ -= std::min(credit_, size);
     if (closed_) return;
     try {
-        if (worth_copying(size)) {
+        if (worth_copying(slice)) {
             slice = slice.copy();
             ++net_.stats().copied_out;
         }
@@ -80,15 +97,15 @@ void recv_source::deliver(std::uint32_t flags, std::uint32_t size) noexcept {
         end(errno_error(ENOMEM));  // bytes are lost, so the connection is
         net_.io().cancel(*this);
     }
-    if (!net_.has_receive_limit() && credit_ == 0) net_.io().cancel(*this);
 }
 
 // A slice keeps its buffer from the kernel. Small ones are not worth that when this connection has
 // many or buffers run low; when they run out no slice is, or a few that read slowly would stop all.
 // What is copied is bounded by max_pending_bytes for each connection.
-bool recv_source::worth_copying(std::uint32_t size) const noexcept {
+bool recv_source::worth_copying(const rx_buffer& slice) const noexcept {
+    if (slice.block()->source == nullptr) return slice.size() < net_.options().heap_receive_size / 4;
     if (net_.buffers_scarce()) return true;
-    if (size >= net_.options().copy_out_below) return false;
+    if (slice.size() >= net_.options().copy_out_below) return false;
     const std::size_t pinned = slices_.count() * net_.buffers().buffer_size();
     return pinned >= net_.options().max_pinned_bytes || net_.buffers_low();
 }
@@ -116,18 +133,40 @@ void recv_source::on_terminal(std::int32_t result, bool had_data) noexcept {
     }
 }
 
+std::size_t recv_source::pending_limit() const noexcept {
+    return std::max(net_.options().max_pending_bytes, 1U);
+}
+
+// Armed again only when half is free: otherwise a slow reader would cost an SQE a slice.
+bool recv_source::has_room() const noexcept { return pending_ <= pending_limit() / 2; }
+
 void recv_source::rearm_starved() noexcept {
     starved_ = false;
     ++net_.stats().rearmed;
     arm_if_room();
 }
 
+bool recv_source::receive_to_heap() noexcept {
+    if (has_room()) {
+        const std::size_t room = pending_limit() - pending_;
+        try {
+            heap_ = rx_buffer::of_heap(
+                std::min<std::size_t>(net_.options().heap_receive_size, room));
+        } catch (const std::bad_alloc&) {
+            return false;
+        }
+    }
+    starved_ = false;
+    if (heap_.empty()) return true;  // armed when some of what waits here has been taken
+    ++net_.stats().heap_receives;
+    net_.io().submit(*this);
+    return true;
+}
+
 void recv_source::arm_if_room() noexcept {
     if (live() || ended_ || closed_ || starved_ || net_.home().abandoned()) return;
-    const std::size_t limit = std::max(net_.options().max_pending_bytes, 1U);
-    // Armed again only when half is free: otherwise a slow reader would cost an SQE a slice.
-    if (pending_ > limit / 2) return;
-    room_ = static_cast<std::uint32_t>(limit - pending_);
+    if (!has_room()) return;
+    room_ = static_cast<std::uint32_t>(pending_limit() - pending_);
     credit_ = room_;
     net_.io().submit(*this);
 }

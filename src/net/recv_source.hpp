@@ -46,22 +46,30 @@ public:
     //! A buffer came back: arms a receive that ended for want of one.
     void rearm_starved() noexcept;
 
+    //! None will come back soon: reads once into heap memory. False: there was none.
+    [[nodiscard]] bool receive_to_heap() noexcept;
+
 private:
     friend class starved_list;
 
     static void prepare(operation& op, io_uring_sqe& sqe) noexcept;
     static void complete(operation& op, std::int32_t result, std::uint32_t flags) noexcept;
     void deliver(std::uint32_t flags, std::uint32_t size) noexcept;
+    void deliver_from_heap(std::int32_t result) noexcept;
+    void keep(rx_buffer slice) noexcept;
     void on_terminal(std::int32_t result, bool had_data) noexcept;
     void arm_if_room() noexcept;
+    [[nodiscard]] bool has_room() const noexcept;
+    [[nodiscard]] std::size_t pending_limit() const noexcept;
     void end(boost::system::error_code why) noexcept;
     void wake_waiter() noexcept;
     void taken(std::size_t bytes) noexcept;
-    [[nodiscard]] bool worth_copying(std::uint32_t size) const noexcept;
+    [[nodiscard]] bool worth_copying(const rx_buffer& slice) const noexcept;
 
     connection& owner_;
     net_context& net_;
     slice_queue slices_;
+    rx_buffer heap_;            // where a receive without a provided buffer reads to, while it does
     std::size_t pending_ = 0;   // bytes in slices_
     std::uint32_t room_ = 0;    // bytes that may still wait here, when it was armed
     std::uint32_t credit_ = 0;  // bytes that the armed receive may still deliver

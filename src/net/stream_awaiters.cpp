@@ -91,6 +91,10 @@ void send_awaiter::on_stop() noexcept { connection_->sending().cancel(*this); }
 // --- closing
 
 bool close_awaiter::await_suspend(std::coroutine_handle<> h, const environment& env) noexcept {
+    if (connection_ == nullptr) {  // ready, and cancelled
+        yield(h, env);
+        return true;
+    }
     wait(h, env);
     std::exchange(connection_, nullptr)->close(this);
     return true;

@@ -2,12 +2,14 @@
 #include "sluice/stream_reader.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <stdexcept>
 
 namespace sluice {
 
 task<result<void>> stream_reader::receive_more() {
+    if (!stream_) co_return errno_error(EBADF);  // another task has dropped it
     auto received = co_await stream_.recv();
     if (!received) {
         const bool in_the_middle = received.error() == error::eof && bytes_ != 0;

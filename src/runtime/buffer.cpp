@@ -82,16 +82,21 @@ rx_buffer rx_buffer::split(std::size_t count) noexcept {
     return first;
 }
 
-rx_buffer rx_buffer::copy_of(std::span<const std::byte> bytes) {
-    if (bytes.empty()) return {};
-    if (bytes.size() > std::numeric_limits<std::uint32_t>::max())
+rx_buffer rx_buffer::of_heap(std::size_t size) {
+    if (size > std::numeric_limits<std::uint32_t>::max())
         throw std::length_error("sluice: a buffer holds less than 4 GiB");
-    void* memory = detail::frame_pool::allocate(sizeof(detail::buffer_block) + bytes.size());
+    void* memory = detail::frame_pool::allocate(sizeof(detail::buffer_block) + size);
     auto* b = new (memory) detail::buffer_block;
     b->away.store(1, std::memory_order_relaxed);
     auto* data = static_cast<std::byte*>(memory) + sizeof(detail::buffer_block);
-    std::memcpy(data, bytes.data(), bytes.size());
-    return rx_buffer{data, b, static_cast<std::uint32_t>(bytes.size())};
+    return rx_buffer{data, b, static_cast<std::uint32_t>(size)};
+}
+
+rx_buffer rx_buffer::copy_of(std::span<const std::byte> bytes) {
+    if (bytes.empty()) return {};
+    rx_buffer made = of_heap(bytes.size());
+    std::memcpy(made.data_, bytes.data(), bytes.size());
+    return made;
 }
 
 }  // namespace sluice

@@ -2,6 +2,7 @@
 // Too few buffers: receives wait for one that comes back, in order, and no byte is lost.
 
 #include <algorithm>
+#include <array>
 #include <optional>
 #include <string>
 #include <vector>
@@ -34,6 +35,7 @@ reactor_options few_buffers() {
     options.recv_buffers = 4;
     options.recv_buffer_size = 4096;
     options.copy_out_below = 0;
+    options.heap_receive_size = 0;
     return options;
 }
 
@@ -86,6 +88,80 @@ TEST_CASE("exhaustion: all buffers held, counted, released: the stream goes on i
         few_buffers());
     CHECK(outcome.net.enobufs > 0);
     CHECK(outcome.net.rearmed > 0);
+}
+
+TEST_CASE("exhaustion: while all buffers are held a receive reads into heap memory") {
+    static constexpr std::uint64_t total = 300'000;
+    reactor_options options = few_buffers();
+    options.heap_receive_size = 8192;
+    const auto outcome = run_net(
+        [](reactor& home) -> task<> {
+            wire hoarder = co_await make_wire();
+            std::vector<rx_buffer> held;
+            co_await hoard(home, hoarder, held);
+            wire w = co_await make_wire();
+            peer_thread sender([&] {
+                CHECK(w.peer.send(pattern(3).bytes(0, total)));
+                w.peer.shutdown_write();
+            });
+            pattern_reader reader(3);
+            std::vector<rx_buffer> kept;  // not even this keeps the stream from going on
+            for (;;) {
+                auto chunk = co_await with_timeout(20s, w.stream.recv());
+                if (!chunk) {
+                    CHECK(chunk.error() == sluice::error::eof);
+                    break;
+                }
+                reader.take(chunk->bytes());
+                kept.push_back(std::move(*chunk));
+            }
+            CHECK(reader.intact());
+            CHECK(reader.taken() == total);
+            CHECK(net_stats_of(home).heap_receives > 0);
+            co_await sender.finished();
+
+            // A buffer comes back: the next receive uses it.
+            held.clear();
+            kept.clear();
+            const auto before = net_stats_of(home).heap_receives;
+            const std::vector<std::byte> more(4096);
+            CHECK(hoarder.peer.send(more));
+            auto chunk = co_await with_timeout(20s, hoarder.stream.recv());
+            REQUIRE(chunk.has_value());
+            CHECK(chunk->block()->source != nullptr);
+            CHECK(net_stats_of(home).heap_receives == before);
+        },
+        options);
+    CHECK(outcome.net.buffers_lent == 0);
+}
+
+TEST_CASE("exhaustion: a receive into heap memory can be cancelled and loses nothing") {
+    reactor_options options = few_buffers();
+    options.heap_receive_size = 8192;
+    run_net(
+        [](reactor& home) -> task<> {
+            wire hoarder = co_await make_wire();
+            std::vector<rx_buffer> held;
+            co_await hoard(home, hoarder, held);
+            wire w = co_await make_wire();
+            pattern_reader reader(4);
+            for (int i = 0; i < 20; ++i) {
+                CHECK(w.peer.send(pattern(4).bytes(static_cast<std::uint64_t>(i) * 100, 100)));
+                std::array<std::byte, 1> one{};
+                const auto got = co_await with_timeout(0ms, w.stream.recv_into(one));
+                if (got) reader.take(one);
+            }
+            while (reader.taken() < 2000) {
+                auto chunk = co_await with_timeout(20s, w.stream.recv());
+                REQUIRE(chunk.has_value());
+                reader.take(chunk->bytes());
+            }
+            CHECK(reader.intact());
+            auto closing = co_await make_wire();  // closed while its receive is at the kernel
+            static_cast<void>(co_await with_timeout(1ms, closing.stream.recv()));
+            co_await closing.stream.close();
+        },
+        options);
 }
 
 TEST_CASE("exhaustion: those who wait are served first come, first served") {
