@@ -26,8 +26,9 @@ struct reactor_options {
     // Provided buffers for receives in copy mode: `recv_buffers` x `recv_buffer_size` bytes.
     std::uint32_t recv_buffers = 256;            //!< rounded up to a power of two, at most 32768
     std::uint32_t recv_buffer_size = 64 * 1024;  //!< bytes
-    //! When coroutines hold all of them, a receive reads this many bytes at a time into heap memory;
-    //! 0: it waits until one comes back, for ever if those who hold them wait for its bytes.
+    //! When coroutines hold all of them, a receive reads this many bytes at a time into heap
+    //! memory; 0: it waits until one comes back, for ever if those who hold them wait for its
+    //! bytes.
     std::uint32_t heap_receive_size = 16 * 1024;
 
     // Per connection.

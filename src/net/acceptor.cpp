@@ -277,7 +277,7 @@ void acceptor::wake_waiter() noexcept {
 }
 
 void acceptor::destroy_if_unused() noexcept {
-    if (closed_ && !live() && connections_ == 0) delete this;
+    if (closed_ && !live() && connections_ == 0 && pins_ == 0) delete this;
 }
 
 // --- accept_awaiter
@@ -291,12 +291,18 @@ bool accept_awaiter::await_suspend(std::coroutine_handle<> h, const environment&
         return true;
     }
     acceptor_.wait(*this);
+    acceptor_.pin();
+    pinned_ = true;
     wait(h, env);
     return true;
 }
 
+accept_awaiter::~accept_awaiter() {
+    if (pinned_) acceptor_.unpin();
+}
+
 result<tcp_stream> accept_awaiter::await_resume() {
-    if (cancelled_) return cancelled_error();
+    if (cancelled_ || acceptor_.closed()) return cancelled_error();
     return acceptor_.take();
 }
 
