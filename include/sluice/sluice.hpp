@@ -2,11 +2,13 @@
 //! Everything that a service needs.
 #pragma once
 
+#include "sluice/background.hpp"
 #include "sluice/buffer.hpp"
 #include "sluice/buffer_chain.hpp"
 #include "sluice/cpu_set.hpp"
 #include "sluice/endpoint.hpp"
 #include "sluice/error.hpp"
+#include "sluice/failure.hpp"
 #include "sluice/features.hpp"
 #include "sluice/listener.hpp"
 #include "sluice/log.hpp"
