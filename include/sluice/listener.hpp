@@ -88,6 +88,8 @@ namespace detail {
 
 class [[nodiscard]] accept_awaiter final : public waiter {
 public:
+    static constexpr bool takes_on_resume = true;
+
     explicit accept_awaiter(acceptor& a) noexcept : acceptor_(a) {}
     accept_awaiter(accept_awaiter&& o) noexcept : waiter(std::move(o)), acceptor_(o.acceptor_) {}
     ~accept_awaiter();
