@@ -11,6 +11,7 @@
 
 #include "net/descriptor_budget.hpp"
 #include "net/net_context.hpp"
+#include "runtime/home_check.hpp"
 #include "sluice/log.hpp"
 #include "sluice/timeout.hpp"
 
@@ -122,6 +123,7 @@ void acceptor::on_terminal(std::int32_t result) noexcept {
 }
 
 bool acceptor::has_result() const noexcept {
+    check_home(net_.home(), "a tcp_listener");
     return (!accepted_.empty() && !full()) || failed_ || (drained_ && accepted_.empty());
 }
 

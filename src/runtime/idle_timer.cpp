@@ -2,6 +2,7 @@
 #include "sluice/idle_timer.hpp"
 
 #include "runtime/fatal.hpp"
+#include "runtime/home_check.hpp"
 
 namespace sluice {
 
@@ -14,14 +15,16 @@ idle_timer::~idle_timer() {
 }
 
 void idle_timer::enter(detail::guard_base& g, reactor& home) noexcept {
+    if (home_ == nullptr) {
+        home_ = &home;
+        touched_ = home.now();
+        restart();
+    }
+    detail::check_home(*home_, "an idle_timer");
     g.prev = guards_.prev;
     g.next = &guards_;
     guards_.prev->next = &g;
     guards_.prev = &g;
-    if (home_ != nullptr) return;
-    home_ = &home;
-    touched_ = home.now();
-    restart();
 }
 
 void idle_timer::leave(detail::guard_base& g) noexcept {

@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "runtime/fatal.hpp"
+#include "runtime/home_check.hpp"
 
 namespace sluice {
 
@@ -68,6 +69,7 @@ void nursery::wake_joiners() noexcept {
 }
 
 bool nursery::joined::await_suspend(std::coroutine_handle<> h, const environment& env) noexcept {
+    detail::check_home(scope_.home_, "a nursery");
     if (env.stop.stop_requested()) scope_.request_stop();
     if (!scope_.busy()) return false;
     next_ = std::exchange(scope_.joiners_, this);
@@ -80,6 +82,7 @@ void nursery::joined::on_stop() noexcept { scope_.request_stop(); }
 // --- the bound on children
 
 void nursery::take_place() {
+    detail::check_home(home_, "a nursery");
     if (!has_room()) throw std::length_error("sluice: a nursery has max_children already");
     ++places_;
 }
@@ -97,6 +100,7 @@ void nursery::give_place_back() noexcept {
 
 bool nursery::room_waiter::await_suspend(std::coroutine_handle<> h,
                                          const environment& env) noexcept {
+    detail::check_home(scope_.home_, "a nursery");
     if (env.stop.stop_requested()) {
         cancelled_ = true;
         yield(h, env);
@@ -128,6 +132,7 @@ void nursery::room_waiter::on_stop() noexcept {
 }
 
 void nursery::request_stop() noexcept {
+    detail::check_home(home_, "a nursery");
     if (std::exchange(stopping_, true)) return;
     // A stop does not resume anyone, so no child can leave the list meanwhile.
     for (detail::child_link* l = list_.next; l != &list_; l = l->next)
