@@ -4,19 +4,16 @@
 
 #include <cstddef>
 #include <exception>
-#include <functional>
 #include <tuple>
 #include <type_traits>
 #include <utility>
 
+#include "sluice/child_task.hpp"
 #include "sluice/failure.hpp"
 #include "sluice/result.hpp"
-#include "sluice/task.hpp"
 #include "sluice/this_coro.hpp"
 
 namespace sluice {
-
-class nursery;
 
 //! What the failure of one child does to its siblings. A failure is an exception that escapes, or
 //! an error in the result<T> that the child's task returns.
@@ -28,8 +25,8 @@ enum class on_failure {
 struct nursery_options {
     on_failure policy = on_failure::cancel_all;
 
-    //! Children that may be there at once, waiting ones and places that are promised included;
-    //! 0: as many as memory allows. The function of with_nursery() needs no place.
+    //! Children that may be there at once; 0: as many as memory allows. The function of
+    //! with_nursery() needs no place.
     std::size_t max_children = 0;
 
     //! Where failures are kept, for those who want more than the first; must outlive the nursery.
@@ -37,76 +34,11 @@ struct nursery_options {
     failure_log* failures = nullptr;
 };
 
-namespace detail {
-
-struct child_link {
-    child_link* prev = this;
-    child_link* next = this;
-};
-
-//! The coroutine that a nursery makes of each spawn: it owns callable and arguments, and the stop
-//! source and environment of the chain of awaits that begins here.
-struct child_task {
-    class promise_type;
-    promise_type* promise;
-};
-
-class child_task::promise_type final : public promise_base, public child_link {
-public:
-    //! Takes the scope from the parameters of the coroutine, see run_child().
-    template <class... Rest>
-    explicit promise_type(nursery& scope, const Rest&...) noexcept;
-
-    child_task get_return_object() noexcept { return {this}; }
-    std::suspend_always initial_suspend() const noexcept { return {}; }
-    struct final_awaiter {
-        bool await_ready() const noexcept { return false; }
-        void await_suspend(std::coroutine_handle<promise_type> h) const noexcept {
-            h.promise().ended();
-        }
-        void await_resume() const noexcept {}
-    };
-    final_awaiter final_suspend() const noexcept { return {}; }
-    void return_value(boost::system::error_code e) noexcept { error_ = e; }
-    void unhandled_exception() noexcept { exception_ = std::current_exception(); }
-
-private:
-    friend class sluice::nursery;
-    void ended() noexcept;  // tells the nursery, which destroys the frame
-
-    nursery& scope_;
-    stop_source stop_;
-    environment environment_;
-    ready_node start_;
-    bool has_place_ = true;  // of max_children
-    boost::system::error_code error_;
-    std::exception_ptr exception_;
-};
-
-// The parameters are copied into the frame; the callable is called there, so that what a lambda
-// captured lives as long as its coroutine.
-template <class F, class... Args>
-child_task run_child(nursery&, F fn, Args... args) {
-    using awaited = await_result_t<std::invoke_result_t<F&, Args...>>;
-    if constexpr (is_result<std::remove_cvref_t<awaited>>) {
-        auto outcome = co_await std::invoke(fn, std::move(args)...);
-        if (outcome.has_error()) co_return outcome.error();
-    } else if constexpr (std::is_void_v<awaited>) {
-        co_await std::invoke(fn, std::move(args)...);
-    } else {
-        static_cast<void>(co_await std::invoke(fn, std::move(args)...));
-    }
-    co_return boost::system::error_code{};
-}
-
-}  // namespace detail
-
 //! Where children are started and ended. Made by with_nursery(), or the reactor's root.
 class nursery final {
 public:
     //! For with_nursery(), background and the reactor.
-    nursery(reactor& home, nursery_options options) noexcept
-        : home_(home), options_(options), max_children_(options.max_children) {}
+    nursery(reactor& home, nursery_options options) noexcept : home_(home), options_(options) {}
     ~nursery();
     nursery(const nursery&) = delete;
     nursery& operator=(const nursery&) = delete;
@@ -139,7 +71,7 @@ public:
 
     //! Whether spawn() finds a place now.
     [[nodiscard]] bool has_room() const noexcept {
-        return max_children_ == 0 || places_ < max_children_;
+        return options_.max_children == 0 || places_ < options_.max_children;
     }
 
     //! Cancels all children, present and future.
@@ -202,7 +134,6 @@ private:
 
     reactor& home_;
     nursery_options options_;
-    std::size_t max_children_;
     detail::child_link list_;
     std::size_t children_ = 0;
     std::size_t places_ = 0;  // taken by children, or promised

@@ -5,10 +5,12 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sluice/when_all.hpp"
 #include "support/allocation_count.hpp"
+#include "support/child.hpp"
 #include "support/counted.hpp"
 #include "support/run.hpp"
 
@@ -274,7 +276,8 @@ SLUICE_TEST_CASE("when_any: a stop of the chain outside, before it begins and in
             if (before) n.request_stop();
             n.spawn([&]() -> task<> {
                 source empty;
-                auto raced = co_await when_any(before ? s.take() : empty.take(), obedient());
+                source& from = before ? s : empty;
+                auto raced = co_await when_any(from.take(), obedient());
                 CHECK(raced.index == 0);
                 CHECK(raced.get<0>().error() == cancelled_error());
                 ++ended;
@@ -344,6 +347,23 @@ SLUICE_TEST_CASE("when_any: in a loop it allocates nothing and leaves no timer")
     for (int i = 0; i < 100; ++i) co_await round();
     CHECK(sluice::testing::allocations() == allocated);
     CHECK(home.stats().live_timers == 0);
+}
+
+TEST_CASE("when_any: destroying the task that waits in it ends the program") {
+    sluice::testing::expect_death(
+        [] {
+            sluice::testing::run([](reactor& home) -> task<> {
+                sluice::stop_source stop;
+                const environment env{home, stop};
+                // What a coroutine type of another library might do: start a task and drop it.
+                auto waiting = []() -> task<> {
+                    static_cast<void>(co_await when_any(sleep_for(1h), obedient()));
+                }();
+                CHECK(waiting.await_suspend(std::noop_coroutine(), env));
+                co_return;
+            });
+        },
+        "sluice: fatal: a coroutine that waits in an operation was destroyed");
 }
 
 TEST_CASE("when_any: an abandoned reactor destroys the branches") {
