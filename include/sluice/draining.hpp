@@ -74,8 +74,8 @@ inline auto draining() noexcept { return detail::from_environment<detail::get_dr
 }  // namespace this_coro
 
 //! Completes when the coroutine's reactor begins to drain, at once when it has. Cancelled:
-//! ECANCELED. It does not keep a reactor from ending: a service that drains ends when all tasks
-//! have, so a task that only waits for this ends with it.
+//! ECANCELED. A task that waits here is work in flight: reactor::run_until_idle() and
+//! service::run() wait for it.
 inline auto until_draining() noexcept { return detail::drain_awaiter{}; }
 
 }  // namespace sluice
