@@ -61,6 +61,8 @@ public:
     //! Waits until there are less than max_children, then spawns. Waiters are served in order, and
     //! a place that is promised to one is no one else's. Cancelled: ECANCELED, nothing is started,
     //! callable and arguments are destroyed. A child that waits here keeps its own place meanwhile.
+    //! With g++ 12 a lambda that captures more than references and plain values must not stand in
+    //! the co_await itself: give the awaitable a name, or pass the values as arguments.
     template <class F, class... Args>
     class spawning;
     template <class F, class... Args>

@@ -75,8 +75,8 @@ SLUICE_TEST_CASE("idle_timer: when nothing happens all that is guarded ends") {
 SLUICE_TEST_CASE("idle_timer: touching puts the end off, and sets no timer") {
     reactor& home = co_await sluice::this_coro::reactor();
     idle_timer idle(200ms);
+    bool over = false;
     const auto done = co_await with_nursery([&](nursery& n) -> task<> {
-        bool over = false;
         n.spawn([&]() -> task<> {
             const auto began = reactor::clock::now();
             const auto slept = co_await idle.guard(sleep_for(1h));
