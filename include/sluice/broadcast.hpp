@@ -168,9 +168,9 @@ private:
         if (n.next < oldest_) {
             n.lost += oldest_ - n.next;
             n.next = oldest_;
-            return error::lagged;
+            return detail::error_result<T>(error::lagged);
         }
-        if (n.next == end_) return error::channel_closed;
+        if (n.next == end_) return detail::error_result<T>(error::channel_closed);
         slot& s = slot_of(n.next);
         if (s.unread == 1) {
             result<T> last = std::move(*s.value);
@@ -256,9 +256,10 @@ public:
         return true;
     }
     result<T> await_resume() {
-        if (cancelled()) return cancelled_error();
+        if (cancelled()) return detail::error_result<T>(cancelled_error());
         static_cast<void>(take_grant());
-        if (node_ == nullptr || node_->source == nullptr) return error::channel_closed;
+        if (node_ == nullptr || node_->source == nullptr)
+            return detail::error_result<T>(error::channel_closed);
         return node_->source->receive(*node_);
     }
     void on_stop() noexcept override { this->withdraw(); }

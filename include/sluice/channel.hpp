@@ -66,8 +66,9 @@ public:
     //! Receives at once or fails: EAGAIN when there is no value that is not for one who waits,
     //! error::channel_closed.
     result<T> try_recv() noexcept {
-        if (!has_value()) return closed_ && size_ == 0 ? no_more() : errno_error(EAGAIN);
-        return pop();
+        if (has_value()) return pop();
+        if (closed_ && size_ == 0) return detail::error_result<T>(error::channel_closed);
+        return detail::error_result<T>(errno_error(EAGAIN));
     }
 
     //! Nothing can be sent any more; what has been sent can still be received. May be repeated.
@@ -82,8 +83,6 @@ public:
     [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
 
 private:
-    static boost::system::error_code no_more() noexcept { return error::channel_closed; }
-
     //! Not counting what is set aside for those who were woken and have not run yet.
     [[nodiscard]] bool has_room() const noexcept { return size_ + reserved_ < capacity_; }
     [[nodiscard]] bool has_value() const noexcept { return size_ > promised_; }
@@ -155,8 +154,8 @@ public:
         return true;
     }
     result<T> await_resume() noexcept {
-        if (cancelled()) return cancelled_error();
-        if (!take_grant()) return error::channel_closed;
+        if (cancelled()) return detail::error_result<T>(cancelled_error());
+        if (!take_grant()) return detail::error_result<T>(error::channel_closed);
         --channel_.promised_;
         return channel_.pop();
     }

@@ -109,8 +109,10 @@ public:
 
     //! The value if it is there; EAGAIN when it may still come, or is for the recv() that waits.
     result<T> try_recv() noexcept {
-        if (state_ == nullptr || (!state_->value && !state_->sender)) return error::channel_closed;
-        if (!state_->value || !state_->line.empty()) return errno_error(EAGAIN);
+        if (state_ == nullptr || (!state_->value && !state_->sender))
+            return detail::error_result<T>(error::channel_closed);
+        if (!state_->value || !state_->line.empty())
+            return detail::error_result<T>(errno_error(EAGAIN));
         return take(*state_);
     }
 
@@ -149,9 +151,10 @@ public:
         return true;
     }
     result<T> await_resume() noexcept {
-        if (cancelled()) return cancelled_error();
+        if (cancelled()) return detail::error_result<T>(cancelled_error());
         static_cast<void>(take_grant());
-        if (state_ == nullptr || !state_->value) return error::channel_closed;
+        if (state_ == nullptr || !state_->value)
+            return detail::error_result<T>(error::channel_closed);
         return oneshot_receiver::take(*state_);
     }
     void on_stop() noexcept override { this->withdraw(); }

@@ -20,7 +20,14 @@ struct reactor_options {
     std::uint32_t min_wait_completions = 32;
 
     std::chrono::microseconds busy_poll{0};  //!< NAPI busy polling of the ring (kernel 6.9)
-    bool registered_descriptors = false;     //!< sockets live in the ring's own file table
+    // Fibers.
+    std::uint32_t max_fibers = 4096;       //!< with a stack at once; beyond: EAGAIN
+    std::uint32_t fiber_stacks_kept = 64;  //!< of those that have ended; more are unmapped
+    //! At the first fiber: a handler of SIGSEGV and SIGBUS that says when a fiber's stack has
+    //! overflowed, and then goes on to the one that was there. False: signals are left alone.
+    bool report_stack_overflow = true;
+
+    bool registered_descriptors = false;  //!< sockets live in the ring's own file table
     std::uint32_t registered_descriptor_slots = 16384;
 
     // Provided buffers for receives in copy mode: `recv_buffers` x `recv_buffer_size` bytes.

@@ -16,6 +16,7 @@
 #include "sluice/event.hpp"
 #include "sluice/failure.hpp"
 #include "sluice/features.hpp"
+#include "sluice/fiber.hpp"
 #include "sluice/idle_timer.hpp"
 #include "sluice/latch.hpp"
 #include "sluice/listener.hpp"
