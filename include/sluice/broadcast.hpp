@@ -45,8 +45,7 @@ struct subscriber {
 
 }  // namespace detail
 
-//! Receives what is sent after it was made. Move-only; ends by being destroyed, which ends the
-//! program while its recv() waits.
+//! Receives what is sent after it was made. Move-only; not to be destroyed while its recv() waits.
 template <class T>
 class [[nodiscard]] subscription {
 public:
@@ -54,11 +53,8 @@ public:
 
     subscription() = default;
     subscription(subscription&& o) noexcept : node_(std::exchange(o.node_, nullptr)) {}
-    subscription& operator=(subscription&& o) noexcept {
-        if (this != &o) {
-            drop();
-            node_ = std::exchange(o.node_, nullptr);
-        }
+    subscription& operator=(subscription o) noexcept {
+        std::swap(node_, o.node_);
         return *this;
     }
     ~subscription() { drop(); }
@@ -130,7 +126,7 @@ public:
     }
 
     [[nodiscard]] std::size_t subscribers() const noexcept { return subscribers_; }
-    //! Values that went before a subscriber had received them, counted once for each subscriber.
+    //! Values that went before a subscriber had received them, one for each subscriber.
     [[nodiscard]] std::uint64_t lost() const noexcept { return lost_; }
     //! Sends that had to wait for a subscriber.
     [[nodiscard]] std::uint64_t waits() const noexcept { return waits_; }
@@ -152,9 +148,9 @@ private:
     std::size_t push(T&& value) noexcept {
         if (subscribers_ == 0) return 0;
         if (end_ - oldest_ == options_.capacity) {
-            slot& old = slot_of(oldest_++);
-            lost_ += old.unread;
-            old.value.reset();
+            slot& oldest = slot_of(oldest_++);
+            lost_ += oldest.unread;
+            oldest.value.reset();
         }
         slot& s = slot_of(end_++);
         s.value.emplace(std::move(value));
@@ -172,16 +168,10 @@ private:
         }
         if (n.next == end_) return detail::error_result<T>(error::channel_closed);
         slot& s = slot_of(n.next);
-        if (s.unread == 1) {
-            result<T> last = std::move(*s.value);
-            ++n.next;
-            has_read(s);
-            return last;
-        }
-        result<T> one = duplicate(*s.value);
+        result<T> got = s.unread == 1 ? std::move(*s.value) : duplicate(*s.value);
         ++n.next;
         has_read(s);
-        return one;
+        return got;
     }
 
     static T duplicate(const T& value) {
@@ -211,8 +201,7 @@ private:
         if (n.after != nullptr) n.after->before = n.before;
         --subscribers_;
         n.source = nullptr;
-        for (std::uint64_t i = n.next < oldest_ ? oldest_ : n.next; i != end_; ++i)
-            has_read(slot_of(i));
+        for (auto i = n.next < oldest_ ? oldest_ : n.next; i != end_; ++i) has_read(slot_of(i));
     }
 
     broadcast_options options_;

@@ -6,6 +6,7 @@
 #include <boost/context/detail/fcontext.hpp>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <stdexcept>
 #include <utility>
@@ -128,7 +129,9 @@ bool fiber_core::wait_for(fiber_wait& wanted) {
     // As coroutines do, see await_adaptor; what is there at once costs no switch.
     if (!stop_requested() && wanted.ready() && env_.home.queue().spend()) return true;
     pending_ = &wanted;
+    const int before = errno;  // C code below may want it after its callback
     switching::leave(*this);
+    errno = before;
     if (unwinding_) return false;
     if (wanted.escaped) std::rethrow_exception(std::move(wanted.escaped));
     return true;

@@ -320,8 +320,8 @@ SLUICE_TEST_CASE("channel: many to many, with some who give up: nothing is lost 
     constexpr int each = 500;
     std::vector<int> seen(senders * each, 0);
     int cancelled = 0;
+    int running = senders;
     static_cast<void>(co_await with_nursery([&](nursery& n) -> task<> {
-        int running = senders;
         for (int s = 0; s < senders; ++s)
             n.spawn([&, s]() -> task<> {
                 for (int i = 0; i < each; ++i) {

@@ -56,6 +56,21 @@ private:
     int& flag_;
 };
 
+// A parser as C libraries have them: it calls back for each word, stops at the first answer that is
+// not 0, and knows nothing of exceptions.
+extern "C" int each_word(const char* text, int (*on_word)(void* user, const char* word, int length),
+                         void* user) {
+    for (const char* word = text; *word != '\0';) {
+        int length = 0;
+        while (word[length] != ' ' && word[length] != '\0') ++length;
+        const int stop = on_word(user, word, length);
+        if (stop != 0) return stop;
+        word += length;
+        while (*word == ' ') ++word;
+    }
+    return 0;
+}
+
 }  // namespace
 
 SLUICE_TEST_CASE("fiber: awaits what coroutines await, and gives what its function returns") {
@@ -410,6 +425,62 @@ SLUICE_TEST_CASE("fiber: below a callback of the C library") {
     CHECK(sorted.has_value());
     CHECK(std::is_sorted(numbers.begin(), numbers.end()));
     CHECK(compared > 6);
+}
+
+SLUICE_TEST_CASE("fiber: below a parser in C, which a stop leaves in its own way") {
+    channel<std::string> words{1};
+    const auto parse = [&](const char* text) {
+        return each_word(
+            text,
+            [](void* user, const char* word, int length) {
+                auto& to = *static_cast<channel<std::string>*>(user);
+                const auto sent = fiber::await_nothrow(
+                    to.send(std::string(word, static_cast<std::size_t>(length))));
+                return sent ? 0 : -1;
+            },
+            &words);
+    };
+    std::string read;
+    static_cast<void>(co_await with_nursery([&](nursery& n) -> task<> {
+        fiber::spawn(n, [&] {
+            CHECK(parse("what a  callback sends") == 0);
+            words.close();
+        });
+        while (auto w = co_await words.recv()) read += *w + ".";
+    }));
+    CHECK(read == "what.a.callback.sends.");
+
+    channel<std::string> unread{1};
+    int answer = 0;
+    static_cast<void>(co_await with_nursery([&](nursery& n) -> task<> {
+        fiber::spawn(n, [&] {
+            answer = each_word(
+                "one two three",
+                [](void* user, const char*, int) {
+                    auto& to = *static_cast<channel<std::string>*>(user);
+                    return fiber::await_nothrow(to.send("")) ? 0 : -1;
+                },
+                &unread);
+        });
+        co_await settle();
+        CHECK(unread.size() == 1);
+        n.request_stop();
+    }));
+    CHECK(answer == -1);
+}
+
+SLUICE_TEST_CASE("fiber: errno is kept over an await") {
+    static_cast<void>(co_await with_nursery([](nursery& n) -> task<> {
+        for (const int own : {ENOENT, EDOM, 0})
+            fiber::spawn(n, [own] {
+                for (int i = 0; i < 3; ++i) {
+                    errno = own;
+                    fiber::await(yield());
+                    CHECK(errno == own);
+                }
+            });
+        co_return;
+    }));
 }
 
 SLUICE_TEST_CASE("fiber: in the steady state waiting and starting allocate nothing") {

@@ -138,8 +138,8 @@ SLUICE_TEST_CASE("mutex: a lock that nobody takes goes to the next") {
 
 SLUICE_TEST_CASE("mutex: locking allocates nothing, free or not") {
     mutex m;
+    bool done = false;
     static_cast<void>(co_await with_nursery([&](nursery& n) -> task<> {
-        bool done = false;
         n.spawn([&]() -> task<> {
             while (!done) {
                 auto lock = co_await m.lock();
@@ -284,8 +284,8 @@ SLUICE_TEST_CASE("semaphore: permits that nobody takes are given back") {
 
 SLUICE_TEST_CASE("semaphore: acquiring allocates nothing") {
     semaphore s{1};
+    bool done = false;
     static_cast<void>(co_await with_nursery([&](nursery& n) -> task<> {
-        bool done = false;
         n.spawn([&]() -> task<> {
             while (!done) {
                 auto p = co_await s.acquire();
