@@ -20,14 +20,7 @@ struct reactor_options {
     std::uint32_t min_wait_completions = 32;
 
     std::chrono::microseconds busy_poll{0};  //!< NAPI busy polling of the ring (kernel 6.9)
-    // Fibers.
-    std::uint32_t max_fibers = 4096;       //!< with a stack at once; beyond: EAGAIN
-    std::uint32_t fiber_stacks_kept = 64;  //!< of those that have ended; more are unmapped
-    //! At the first fiber: a handler of SIGSEGV and SIGBUS that says when a fiber's stack has
-    //! overflowed, and then goes on to the one that was there. False: signals are left alone.
-    bool report_stack_overflow = true;
-
-    bool registered_descriptors = false;  //!< sockets live in the ring's own file table
+    bool registered_descriptors = false;     //!< sockets live in the ring's own file table
     std::uint32_t registered_descriptor_slots = 16384;
 
     // Provided buffers for receives in copy mode: `recv_buffers` x `recv_buffer_size` bytes.
@@ -43,6 +36,13 @@ struct reactor_options {
     std::uint32_t max_pinned_bytes = 1024 * 1024;  //!< of buffers kept from the kernel; above: copy
     std::uint32_t copy_out_below = 4096;           //!< only slices smaller than this are copied out
     std::uint32_t max_pending_sends = 1024;        //!< send_all() calls waiting on one stream
+
+    // Fibers.
+    std::uint32_t max_fibers = 4096;       //!< with a stack at once; beyond: EAGAIN
+    std::uint32_t fiber_stacks_kept = 64;  //!< of those that have ended; more are unmapped
+    //! At the first fiber: a handler of SIGSEGV and SIGBUS that says when a fiber's stack has
+    //! overflowed, and then goes on to the one that was there. False: signals are left alone.
+    bool report_stack_overflow = true;
 };
 
 }  // namespace sluice
