@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -41,7 +42,17 @@ plain_socket plain_socket::connect(const endpoint& to, std::uint32_t source) {
         from.sin_addr.s_addr = htonl(source);
         if (::bind(fd, reinterpret_cast<const sockaddr*>(&from), sizeof from) != 0) fail("bind");
     }
-    if (::connect(fd, to.data(), to.size()) != 0) fail("connect");
+    if (::connect(fd, to.data(), to.size()) != 0) {
+        if (errno != EINTR) fail("connect");
+        // It goes on: connect(2) says to wait until the socket is writable.
+        pollfd done{fd, POLLOUT, 0};
+        while (::poll(&done, 1, -1) < 0 && errno == EINTR) {}
+        int error = 0;
+        socklen_t size = sizeof error;
+        ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
+        errno = error;
+        if (error != 0) fail("connect");
+    }
     return s;
 }
 
