@@ -25,6 +25,7 @@ int main(int argc, char** argv) {
     how.cpus = options->cores;
     how.pin = options->pin;
     how.handle_signals = true;
+    how.dump_on_sigquit = true;
     how.drain_timeout = options->drain_timeout;
     how.reactor = options->reactor;
     sluice::service service(how);

@@ -131,6 +131,13 @@ public:
     //! Destroys children that ignored the stop: for a reactor that was abandoned.
     std::size_t destroy_children() noexcept;
 
+    //! Calls `fn(const promise_base&)` for each child, the oldest first: for task dumps.
+    template <class F>
+    void for_each_child(F fn) const {
+        for (const detail::child_link* l = list_.prev; l != &list_; l = l->prev)
+            fn(static_cast<const child&>(*l));
+    }
+
 private:
     friend class detail::child_task::promise_type;
     using child = detail::child_task::promise_type;
@@ -162,6 +169,7 @@ public:
     }
     void await_resume() noexcept { scope_.joiner_ = nullptr; }
     void on_stop() noexcept override { scope_.request_stop(); }
+    void describe(await_description& into) const override;
 
 private:
     nursery& scope_;

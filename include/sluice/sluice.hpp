@@ -20,6 +20,7 @@
 #include "sluice/stop.hpp"
 #include "sluice/stream_reader.hpp"
 #include "sluice/task.hpp"
+#include "sluice/task_dump.hpp"
 #include "sluice/tcp_stream.hpp"
 #include "sluice/this_coro.hpp"
 #include "sluice/timeout.hpp"

@@ -53,6 +53,7 @@ public:
     bool await_ready() const noexcept;
     bool await_suspend(std::coroutine_handle<> h, const environment& env);
     void on_stop() noexcept override;
+    void describe(await_description& into) const override;
 
 protected:
     receive_awaiter(receive_awaiter&&) = default;
@@ -100,6 +101,7 @@ public:
         return sent_;
     }
     void on_stop() noexcept override;
+    void describe(await_description& into) const override;
 
 private:
     friend class send_queue;
@@ -138,6 +140,7 @@ public:
     bool await_suspend(std::coroutine_handle<> h, const environment& env) noexcept;
     void await_resume() const noexcept {}
     void on_stop() noexcept override {}
+    void describe(await_description& into) const override;
 
 private:
     connection* connection_;

@@ -7,6 +7,7 @@
 #include <exception>
 #include <memory>
 #include <new>
+#include <source_location>
 #include <type_traits>
 #include <utility>
 
@@ -24,8 +25,9 @@ inline constexpr bool is_task = false;
 template <class T>
 inline constexpr bool is_task<task<T>> = true;
 
-//! What all coroutines of sluice have in common: frames from the reactor's pool, and the
-//! environment that they hand to what they await.
+//! What all coroutines of sluice have in common: frames from the reactor's pool, the environment
+//! that they hand to what they await, and the record of what that is. The first base of every
+//! promise: task dumps and debuggers take the promise's address for that of this part.
 class promise_base {
 public:
     static void* operator new(std::size_t size) { return frame_pool::allocate(size); }
@@ -36,19 +38,25 @@ public:
     promise_base& operator=(const promise_base&) = delete;
 
     template <class A>
-    auto await_transform(A&& a) noexcept {
+    auto await_transform(A&& a,
+                         std::source_location where = std::source_location::current()) noexcept {
         using awaited = std::remove_reference_t<A>;
         static_assert(awaitable<awaited>, "sluice coroutines await sluice awaitables only");
         static_assert(!(is_task<awaited> && std::is_lvalue_reference_v<A>),
                       "a task can be awaited once: write co_await std::move(task)");
-        return await_adaptor<awaited>{a, *env_};
+        record_.begin(where);
+        return await_adaptor<awaited>{a, *env_, record_};
     }
 
     [[nodiscard]] const environment& env() const noexcept { return *env_; }
+    [[nodiscard]] const await_record& record() const noexcept { return record_; }
 
 protected:
     ~promise_base() = default;
     const environment* env_ = nullptr;
+
+private:
+    await_record record_;
 };
 
 //! The task's end of the hand-over between a child and the coroutine that awaits it.
@@ -174,6 +182,11 @@ public:
         return handle_.promise().start(handle_, parent, env);
     }
     T await_resume() { return handle_.promise().take(); }
+
+    //! For await records.
+    [[nodiscard]] detail::awaited_ref awaited() const noexcept {
+        return detail::awaited_ref::child(handle_.promise());
+    }
 
 private:
     std::coroutine_handle<promise_type> handle_;

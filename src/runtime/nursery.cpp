@@ -5,6 +5,7 @@
 
 #include "runtime/fatal.hpp"
 #include "sluice/log.hpp"
+#include "sluice/task_dump.hpp"
 
 namespace sluice {
 
@@ -85,6 +86,11 @@ result<void> nursery::outcome() {
     if (first_exception_) std::rethrow_exception(std::move(first_exception_));
     if (first_error_) return first_error_;
     return {};
+}
+
+void nursery::joined::describe(await_description& into) const {
+    into.say(fmt::format("the {} children of a nursery", scope_.children()));
+    into.scope(scope_);
 }
 
 std::size_t nursery::destroy_children() noexcept {
