@@ -103,6 +103,10 @@ public:
         return static_cast<unsigned>(options_.cpus.size());
     }
 
+    //! Runs `fn(reactor&)` on a reactor, between two turns; false: it has ended. From any thread,
+    //! while the service runs. The function must not throw.
+    bool post(unsigned index, std::function<void(reactor&)> fn);
+
     //! Runs `fn()`, which returns a task<T>, on a reactor, from any thread, while the service runs.
     //! The future gets the value or the exception; std::future_error (broken promise) when the
     //! reactor ended before.
@@ -143,7 +147,6 @@ private:
 
     result<void> start_with(start_function begin, bool until_idle);
     result<stop_report> run_with(start_function begin);
-    void post(unsigned index, std::function<void(reactor&)> fn);
 
     service_options options_;
     std::vector<std::unique_ptr<worker>> workers_;

@@ -79,6 +79,7 @@ const features& reactor::ring_features() const noexcept { return io_->found(); }
 
 reactor_stats reactor::stats() const noexcept {
     reactor_stats s = stats_;
+    s.ready = queue_.size();
     s.live_operations = io_->live();
     s.live_frames = frames_->live();
     s.pooled_frames = frames_->pooled();

@@ -81,7 +81,7 @@ struct service::worker {
     std::exception_ptr failure;
 
     void run(const service_options& options, const start_function& begin, bool until_idle);
-    void post(std::function<void(reactor&)> fn);
+    bool post(std::function<void(reactor&)> fn);
     void publish(reactor* r, stop_sequence* s) {
         const std::lock_guard lock(mutex);
         home = r;
@@ -119,9 +119,11 @@ void service::worker::run(const service_options& options, const start_function& 
     failure = r.root().first_exception();
 }
 
-void service::worker::post(std::function<void(reactor&)> fn) {
+bool service::worker::post(std::function<void(reactor&)> fn) {
     const std::lock_guard lock(mutex);
-    if (home != nullptr) home->post([fn = std::move(fn), r = home] { fn(*r); });
+    if (home == nullptr) return false;
+    home->post([fn = std::move(fn), r = home] { fn(*r); });
+    return true;
 }
 
 service::service(service_options options) : options_(std::move(options)) {
@@ -189,8 +191,8 @@ result<stop_report> service::run_with(start_function begin) {
     return report;
 }
 
-void service::post(unsigned index, std::function<void(reactor&)> fn) {
-    workers_.at(index)->post(std::move(fn));
+bool service::post(unsigned index, std::function<void(reactor&)> fn) {
+    return workers_.at(index)->post(std::move(fn));
 }
 
 std::vector<task_dump> service::dump_tasks(const dump_limits& limits) {
