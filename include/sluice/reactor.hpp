@@ -25,6 +25,7 @@ class nursery;
 namespace detail {
 class reactor_io;
 class kernel;
+class stall_detector;
 }  // namespace detail
 
 //! One thread, one io_uring, and the coroutines that live on it. Everything that belongs to a
@@ -139,6 +140,7 @@ private:
     std::unique_ptr<detail::reactor_io> io_;
     detail::drain_list drain_listeners_;
     std::unique_ptr<nursery> root_;
+    std::unique_ptr<detail::stall_detector> stalls_;
     detail::reactor_locals locals_;  // may use all of the above, so goes first
 };
 

@@ -11,6 +11,7 @@
 #include "runtime/fatal.hpp"
 #include "runtime/kernel/kernel.hpp"
 #include "runtime/reactor_io.hpp"
+#include "runtime/stall_detector.hpp"
 #include "sluice/log.hpp"
 #include "sluice/nursery.hpp"
 
@@ -56,6 +57,9 @@ result<void> reactor::start(detail::kernel& kernel) {
     io_ = std::make_unique<detail::reactor_io>(kernel, stats_);
     now_ = kernel.now();
     auto opened = io_->open(options_);
+    // A simulated clock says nothing of stalls.
+    if (opened && options_.stall_limit.count() > 0 && &kernel == &detail::linux_kernel())
+        stalls_ = std::make_unique<detail::stall_detector>(*this);
     if (opened) logger()->info("reactor {}: {}", index_, io_->found().summary());
     return opened;
 }
@@ -66,6 +70,7 @@ reactor::~reactor() {
         abandon();
         finish_abandoning();
     }
+    stalls_.reset();
     locals_.clear();
     root_.reset();
     io_.reset();
@@ -92,11 +97,14 @@ void reactor::update_time() noexcept { now_ = io_->below().now(); }
 void reactor::turn() {
     ++stats_.turns;
     update_time();
+    const std::int64_t begun = now_;
+    if (stalls_) stalls_->turn_begins(begun);
     frames_->collect();
     locals_.collect();
     if (mailbox_->pending.load(std::memory_order_acquire)) run_posted();
     stats_.timers_expired += timers_.expire(now_);
     stats_.resumes += queue_.run_turn(options_.ready_turn);
+    if (stalls_ && stalls_->turn_ended(begun, io_->below().now())) ++stats_.stalls;
     const bool waits = queue_.empty() && !abandoned_ && !finished();
     io_->end_turn(waits, timers_.next_deadline());
 }

@@ -121,8 +121,7 @@ private:
 #endif
     void
     look_for_buffers(const detail::promise_base& promise, task_entry& e) const {
-        // The frame begins with two function pointers, in both g++ and clang.
-        const auto* frame = reinterpret_cast<const std::byte*>(&promise) - 2 * sizeof(void*);
+        const auto* frame = static_cast<const std::byte*>(detail::frame_of(promise));
         const std::size_t bytes = detail::frame_pool::usable_bytes(frame);
         if (bytes < 3 * sizeof(void*)) return;
         for (std::size_t at = 0; at <= bytes - 3 * sizeof(void*); at += sizeof(void*)) {
