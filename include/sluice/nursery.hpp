@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "sluice/nursery_list.hpp"
 #include "sluice/result.hpp"
 #include "sluice/task.hpp"
 #include "sluice/this_coro.hpp"
@@ -91,10 +92,11 @@ child_task run_child(nursery&, F fn, Args... args) {
 }  // namespace detail
 
 //! Where children are started and ended. Made by with_nursery(), or the reactor's root.
-class nursery final {
+class nursery final : public detail::nursery_node {
 public:
     //! For with_nursery() and the reactor.
-    nursery(reactor& home, nursery_options options) noexcept : home_(home), options_(options) {}
+    nursery(reactor& home, nursery_options options) noexcept
+        : nursery_node(home.nurseries()), home_(home), options_(options) {}
     ~nursery();
     nursery(const nursery&) = delete;
     nursery& operator=(const nursery&) = delete;

@@ -39,7 +39,8 @@ struct dump_limits {
     std::size_t max_depth = 256;
 };
 
-//! All coroutines of one reactor, from its root nursery downwards.
+//! All coroutines of one reactor: from its root nursery downwards, then those of nurseries that
+//! nobody waits for at the moment, which are members of objects.
 struct task_dump {
     unsigned reactor = 0;
     bool answered = true;        //!< false: the reactor did not come to answering in time

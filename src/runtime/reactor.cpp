@@ -20,8 +20,13 @@ namespace sluice {
 namespace {
 
 constinit thread_local reactor* current_reactor = nullptr;
+std::mutex list_mutex;
 
 }  // namespace
+
+//! Where scripts/gdb/sluice.py begins; by name, since a library has no debug information perhaps.
+extern "C" constinit reactor* sluice_first_reactor;
+constinit reactor* sluice_first_reactor = nullptr;
 
 //! What other threads hand over. A lock, because foreign threads are rare visitors.
 struct reactor::mailbox {
@@ -53,6 +58,10 @@ result<std::unique_ptr<reactor>> reactor::create_on(detail::kernel& kernel,
 
 result<void> reactor::start(detail::kernel& kernel) {
     current_reactor = this;
+    {
+        const std::lock_guard lock(list_mutex);
+        next_reactor_ = std::exchange(sluice_first_reactor, this);
+    }
     detail::frame_pool::current = frames_;
     io_ = std::make_unique<detail::reactor_io>(kernel, stats_);
     now_ = kernel.now();
@@ -75,6 +84,12 @@ reactor::~reactor() {
     root_.reset();
     io_.reset();
     current_reactor = nullptr;
+    {
+        const std::lock_guard lock(list_mutex);
+        reactor** at = &sluice_first_reactor;
+        while (*at != nullptr && *at != this) at = &(*at)->next_reactor_;
+        if (*at == this) *at = next_reactor_;
+    }
     frames_->retire();  // after all that lives in frames
 }
 

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <memory>
 #include <typeinfo>
+#include <unordered_set>
 
 #include "runtime/source_name.hpp"
 #include "sluice/awaitable.hpp"
@@ -53,6 +54,11 @@ public:
         task_dump made;
         made.reactor = home_.index();
         add_children(home_.root(), made.tasks, 0);
+        // Those that no coroutine of the tree waits for are members of objects.
+        home_.nurseries().for_each([&](const detail::nursery_node& n) {
+            const auto& scope = static_cast<const nursery&>(n);
+            if (!seen_.contains(&scope)) add_children(scope, made.tasks, 0);
+        });
         made.coroutines = coroutines_;
         made.omitted = omitted_;
         return made;
@@ -60,6 +66,7 @@ public:
 
 private:
     void add_children(const nursery& scope, std::vector<task_entry>& to, std::size_t depth) {
+        seen_.insert(&scope);
         scope.for_each_child([&](const detail::promise_base& child) {
             // The wrapper that owns callable and arguments says nothing of its own.
             const awaited_ref inner = child.record().awaited();
@@ -142,6 +149,7 @@ private:
     std::int64_t now_;
     std::size_t coroutines_ = 0;
     std::size_t omitted_ = 0;
+    std::unordered_set<const nursery*> seen_;
 };
 
 task_dump dump_tasks(reactor& home, const dump_limits& limits) {

@@ -136,6 +136,20 @@ TEST_CASE("task dump: what has not begun, what is ready, what was cancelled") {
     });
 }
 
+TEST_CASE("task dump: a nursery that nobody waits for is shown, once") {
+    run([](reactor& home) -> task<> {
+        nursery member(home, nursery_options{on_failure::collect});
+        member.spawn(limited);
+        static_cast<void>(co_await sleep_for(1ms));
+        const std::string text = dump_tasks(home).to_string();
+        INFO(text);
+        CHECK(contains(text, "limited_body"));
+        CHECK(text.find("limited_body") == text.rfind("limited_body"));
+        member.request_stop();
+        co_await member.join();
+    });
+}
+
 // Nothing but the base: the default of describe().
 class silent final : public detail::waiter {
 public:
