@@ -36,15 +36,16 @@ public:
     //! Nothing is resumed any more, from now on.
     void halt() noexcept { halted_ = true; }
 
-    //! Runs at most `limit` of the coroutines that are ready now; returns how many.
-    std::size_t run_turn(std::size_t limit);
+    //! Runs at most `limit` of the coroutines that are ready now; returns how many. In
+    //! src/runtime/run_turn.hpp.
+    inline std::size_t run_turn(std::size_t limit);
 
     //! The coroutine that was resumed last in the turn that goes on; null between turns. It may be
     //! in the midst of starting a child.
     [[nodiscard]] std::coroutine_handle<> running() const noexcept { return running_; }
 
 private:
-    void resume(std::coroutine_handle<> h);
+    inline void resume(std::coroutine_handle<> h);
 
     ready_list ready_;
     std::coroutine_handle<> next_;

@@ -11,6 +11,7 @@
 #include "runtime/fatal.hpp"
 #include "runtime/kernel/kernel.hpp"
 #include "runtime/reactor_io.hpp"
+#include "runtime/run_turn.hpp"
 #include "runtime/stall_detector.hpp"
 #include "sluice/log.hpp"
 #include "sluice/nursery.hpp"

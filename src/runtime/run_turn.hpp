@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "sluice/run_queue.hpp"
+//! The part of the run queue that has a probe in it. For the loop, which inlines it.
+#pragma once
 
 #include <algorithm>
 #include <utility>
 
 #include "runtime/probes.hpp"
+#include "sluice/run_queue.hpp"
 
 namespace sluice::detail {
 
@@ -14,7 +16,7 @@ inline void run_queue::resume(std::coroutine_handle<> h) {
     h.resume();
 }
 
-std::size_t run_queue::run_turn(std::size_t limit) {
+inline std::size_t run_queue::run_turn(std::size_t limit) {
     const std::size_t count = std::min(limit, ready_.size());
     std::size_t ran = 0;
     for (; ran < count && !ready_.empty() && !halted_; ++ran) {
