@@ -33,28 +33,20 @@ def target_of(smart_pointer):
 
 
 def short_name(name):
-    """The function of std::source_location::function_name(), see src/runtime/source_name.hpp."""
+    """The function of std::source_location::function_name(), as src/runtime/source_name.cpp does it."""
     name = re.split(r" \[with | \[T = ", name)[0]
-    end = name.rfind(")")
-    if end > 0:
-        start = opening(name, end)
-        if start > 0:
-            name = name[:start]
+    name = name.replace("operator()", "operator\0").replace("(anonymous ", "\1")
+    while (shorter := re.sub(r"\([^()]*\)", "", name)) != name:
+        name = shorter
+    name = re.sub("\1([^)]*)\\)", r"(anonymous \1)", name)
+    name = name.removesuffix(" const")
     depth = 0
     for i in range(len(name) - 1, -1, -1):
-        depth += (name[i] in ")>}]") - (name[i] in "(<{[")
+        depth += (name[i] in ">)") - (name[i] in "<(")
         if name[i] == " " and depth == 0:
-            return name[i + 1 :]
-    return name
-
-
-def opening(text, end):
-    depth = 0
-    for i in range(end, -1, -1):
-        depth += (text[i] in ")>}]") - (text[i] in "(<{[")
-        if depth == 0:
-            return i
-    return -1
+            name = name[i + 1 :]
+            break
+    return re.sub(r"(?<=[>)])::operator\0$", "", name).replace("\0", "()")
 
 
 def seconds(ns):

@@ -5,39 +5,57 @@ namespace sluice::detail {
 
 namespace {
 
-constexpr std::string_view closing = ")>}]";
-
-bool opens(char c) noexcept { return c == '(' || c == '<' || c == '{' || c == '['; }
-
-// The index at which the bracket that ends at `last` opens; npos if none does.
-std::size_t opening(std::string_view s, std::size_t last) noexcept {
+// Without what stands in parentheses: parameters, also those of the functions around. What clang
+// writes for things without a name stays, and so does the name operator().
+std::string without_parameters(std::string_view name) {
+    std::string kept;
     int depth = 0;
-    for (std::size_t i = last + 1; i-- > 0;) {
-        if (closing.find(s[i]) != std::string_view::npos) ++depth;
-        if (opens(s[i]) && --depth == 0) return i;
+    for (std::size_t i = 0; i < name.size(); ++i) {
+        const std::string_view rest = name.substr(i);
+        if (depth == 0 && rest.starts_with("()") && kept.ends_with("operator")) {
+            kept += "()";
+            ++i;
+        } else if (depth == 0 && rest.starts_with("(anonymous ")) {
+            const auto end = rest.find(')');
+            kept += rest.substr(0, end == std::string_view::npos ? end : end + 1);
+            i += end == std::string_view::npos ? rest.size() : end;
+        } else if (name[i] == '(') {
+            ++depth;
+        } else if (name[i] == ')') {
+            if (depth != 0) --depth;
+        } else if (depth == 0) {
+            kept += name[i];
+        }
     }
-    return std::string_view::npos;
+    return kept;
+}
+
+// The result type ends at the last space that stands in no bracket.
+std::string without_result(std::string_view name) {
+    int depth = 0;
+    for (std::size_t i = name.size(); i-- > 0;) {
+        if (name[i] == '>' || name[i] == ')') ++depth;
+        if (name[i] == '<' || name[i] == '(') --depth;
+        if (name[i] == ' ' && depth == 0) return std::string(name.substr(i + 1));
+    }
+    return std::string(name);
 }
 
 }  // namespace
 
 std::string short_function_name(std::string_view name) {
-    if (const auto with = name.rfind(" [with "); with != std::string_view::npos)
-        name = name.substr(0, with);
-    else if (const auto clang_with = name.rfind(" [T = "); clang_with != std::string_view::npos)
-        name = name.substr(0, clang_with);
-    // The parameters, and behind them nothing but "const" and the like.
-    if (const auto last = name.rfind(')'); last != std::string_view::npos)
-        if (const auto first = opening(name, last); first != std::string_view::npos && first != 0)
-            name = name.substr(0, first);
-    // The result type ends at the last space that stands in no bracket.
-    int depth = 0;
-    for (std::size_t i = name.size(); i-- > 0;) {
-        if (closing.find(name[i]) != std::string_view::npos) ++depth;
-        if (opens(name[i])) --depth;
-        if (name[i] == ' ' && depth == 0) return std::string(name.substr(i + 1));
+    for (const std::string_view arguments : {" [with ", " [T = "})
+        name = name.substr(0, name.find(arguments));
+    std::string kept = without_parameters(name);
+    if (kept.ends_with(" const")) kept.resize(kept.size() - 6);
+    kept = without_result(kept);
+    // g++ writes the call operator of a lambda in some places and not in others.
+    constexpr std::string_view call = "::operator()";
+    if (kept.ends_with(call) && kept.size() > call.size()) {
+        const char before = kept[kept.size() - call.size() - 1];
+        if (before == '>' || before == ')') kept.resize(kept.size() - call.size());
     }
-    return std::string(name);
+    return kept;
 }
 
 }  // namespace sluice::detail

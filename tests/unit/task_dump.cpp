@@ -202,14 +202,24 @@ TEST_CASE("task dump: names of functions lose what the compiler has added") {
     CHECK(short_function_name("task n::s::member(int)") == "n::s::member");
     CHECK(short_function_name("void n::s::member(int)::<lambda()>::operator()(n::s::member(int)::"
                               "<lambda()>::_ZZN1n1s6memberEiENKUlvE_clEv.Frame*)") ==
-          "n::s::member(int)::<lambda()>::operator()");
+          "n::s::member::<lambda>");
     CHECK(short_function_name("auto n::s::member(int)::(anonymous class)::operator()() const") ==
-          "n::s::member(int)::(anonymous class)::operator()");
+          "n::s::member::(anonymous class)");
     CHECK(short_function_name("void f(f(T)::_Z1fIiEvT_.Frame*) [with T = a (*)(int)]") == "f");
     CHECK(short_function_name("sluice::task<a<b, c> > n::g(int, long)") == "n::g");
     CHECK(short_function_name("main") == "main");
     CHECK(short_function_name("") == "");
-    CHECK(short_function_name("))((") == "))((");
+    CHECK(short_function_name("n::s::run(int)::<lambda(n::nursery&)>") == "n::s::run::<lambda>");
+    CHECK(short_function_name("task<> (anonymous namespace)::f(int)") ==
+          "(anonymous namespace)::f");
+    CHECK(short_function_name("void n::functor::operator()(int) const") ==
+          "n::functor::operator()");
+    // g++, for a lambda in a template that was given a lambda.
+    CHECK(
+        short_function_name("n::serve<n::run(n::run(r&)::_ZN1n3runE.Frame*)::<lambda(s)> >(l&, "
+                            "n::run(n::run(r&)::_ZN1n3runE.Frame*)::<lambda(s)>)::<lambda(t&)>") ==
+        "n::serve<n::run::<lambda> >::<lambda>");
+    CHECK(short_function_name("))((").empty());
 }
 
 service_options two_reactors() {
