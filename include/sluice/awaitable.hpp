@@ -32,6 +32,12 @@ concept awaitable = requires(A& a, std::coroutine_handle<> h, const environment&
 template <class A>
 using await_result_t = decltype(std::declval<A&>().await_resume());
 
+//! Whether an A that was woken, and is destroyed without being asked for its result, has taken and
+//! done nothing. when_any() may drop it then; others are always asked. An awaiter says it with a
+//! constant of that name.
+template <class A>
+inline constexpr bool takes_on_resume = requires { requires A::takes_on_resume; };
+
 namespace detail {
 
 //! Base of every awaiter that can be suspended: its place in the ready list and its ear for the

@@ -17,13 +17,15 @@ public:
 protected:
     ~drain_listener() { unlink(); }
 
-private:
-    friend class drain_list;
+    //! It wants to know no more. Harmless when it was told, or is not in a list.
     void unlink() noexcept {
         prev_->next_ = next_;
         next_->prev_ = prev_;
         prev_ = next_ = this;
     }
+
+private:
+    friend class drain_list;
     drain_listener* prev_ = this;
     drain_listener* next_ = this;
 };

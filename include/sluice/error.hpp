@@ -15,6 +15,7 @@ enum class error {
     broken_send,     //!< an earlier send stopped half-way: the write side can't be used any more
     draining,        //!< the service is stopping and takes no new work
     channel_closed,  //!< equal to boost::asio::experimental::error::channel_closed
+    lagged,          //!< values were lost: subscription::lost() says how many
 };
 
 //! The category of the values above that Asio has no value for.

@@ -88,7 +88,11 @@ namespace detail {
 
 class [[nodiscard]] accept_awaiter final : public waiter {
 public:
+    static constexpr bool takes_on_resume = true;
+
     explicit accept_awaiter(acceptor& a) noexcept : acceptor_(a) {}
+    accept_awaiter(accept_awaiter&& o) noexcept : waiter(std::move(o)), acceptor_(o.acceptor_) {}
+    ~accept_awaiter();
     bool await_ready() const noexcept;
     bool await_suspend(std::coroutine_handle<> h, const environment& env);
     result<tcp_stream> await_resume();
@@ -100,6 +104,7 @@ public:
 private:
     acceptor& acceptor_;
     bool cancelled_ = false;
+    bool pinned_ = false;  // since it waits: the listener may go before it is resumed
 };
 
 }  // namespace detail

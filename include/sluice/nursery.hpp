@@ -4,18 +4,17 @@
 
 #include <cstddef>
 #include <exception>
-#include <functional>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 
+#include "sluice/child_task.hpp"
+#include "sluice/failure.hpp"
 #include "sluice/nursery_list.hpp"
 #include "sluice/result.hpp"
-#include "sluice/task.hpp"
 #include "sluice/this_coro.hpp"
 
 namespace sluice {
-
-class nursery;
 
 //! What the failure of one child does to its siblings. A failure is an exception that escapes, or
 //! an error in the result<T> that the child's task returns.
@@ -26,75 +25,20 @@ enum class on_failure {
 
 struct nursery_options {
     on_failure policy = on_failure::cancel_all;
+
+    //! Children that may be there at once; 0: as many as memory allows. The function of
+    //! with_nursery() needs no place.
+    std::size_t max_children = 0;
+
+    //! Where failures are kept, for those who want more than the first; must outlive the nursery.
+    //! Null: the nursery keeps them itself, see nursery::failed().
+    failure_log* failures = nullptr;
 };
-
-namespace detail {
-
-struct child_link {
-    child_link* prev = this;
-    child_link* next = this;
-};
-
-//! The coroutine that a nursery makes of each spawn: it owns callable and arguments, and the stop
-//! source and environment of the chain of awaits that begins here.
-struct child_task {
-    class promise_type;
-    promise_type* promise;
-};
-
-class child_task::promise_type final : public promise_base, public child_link {
-public:
-    //! Takes the scope from the parameters of the coroutine, see run_child().
-    template <class... Rest>
-    explicit promise_type(nursery& scope, const Rest&...) noexcept;
-
-    child_task get_return_object() noexcept { return {this}; }
-    std::suspend_always initial_suspend() const noexcept { return {}; }
-    struct final_awaiter {
-        bool await_ready() const noexcept { return false; }
-        void await_suspend(std::coroutine_handle<promise_type> h) const noexcept {
-            h.promise().ended();
-        }
-        void await_resume() const noexcept {}
-    };
-    final_awaiter final_suspend() const noexcept { return {}; }
-    void return_value(boost::system::error_code e) noexcept { error_ = e; }
-    void unhandled_exception() noexcept { exception_ = std::current_exception(); }
-
-private:
-    friend class sluice::nursery;
-    void ended() noexcept;  // tells the nursery, which destroys the frame
-
-    nursery& scope_;
-    stop_source stop_;
-    environment environment_;
-    ready_node start_;
-    boost::system::error_code error_;
-    std::exception_ptr exception_;
-};
-
-// The parameters are copied into the frame; the callable is called there, so that what a lambda
-// captured lives as long as its coroutine.
-template <class F, class... Args>
-child_task run_child(nursery&, F fn, Args... args) {
-    using awaited = await_result_t<std::invoke_result_t<F&, Args...>>;
-    if constexpr (is_result<std::remove_cvref_t<awaited>>) {
-        auto outcome = co_await std::invoke(fn, std::move(args)...);
-        if (outcome.has_error()) co_return outcome.error();
-    } else if constexpr (std::is_void_v<awaited>) {
-        co_await std::invoke(fn, std::move(args)...);
-    } else {
-        static_cast<void>(co_await std::invoke(fn, std::move(args)...));
-    }
-    co_return boost::system::error_code{};
-}
-
-}  // namespace detail
 
 //! Where children are started and ended. Made by with_nursery(), or the reactor's root.
 class nursery final : public detail::nursery_node {
 public:
-    //! For with_nursery() and the reactor.
+    //! For with_nursery(), background and the reactor.
     nursery(reactor& home, nursery_options options) noexcept
         : nursery_node(home.nurseries()), home_(home), options_(options) {}
     ~nursery();
@@ -103,12 +47,35 @@ public:
 
     //! Starts `fn(args...)`, which returns a task, at the next turn of the loop. Callable and
     //! arguments are moved into the child's frame. A child spawned after the stop was requested
-    //! starts cancelled. Throws bad_alloc when there is no memory for the frame.
+    //! starts cancelled. Throws bad_alloc when there is no memory for the frame, and length_error
+    //! when max_children are there: who can meet the bound waits with spawn_when_room().
     template <class F, class... Args>
     void spawn(F&& fn, Args&&... args) {
-        add(*detail::run_child<std::decay_t<F>, std::decay_t<Args>...>(*this, std::forward<F>(fn),
-                                                                       std::forward<Args>(args)...)
-                 .promise);
+        take_place();
+        try {
+            add(make_child(std::forward<F>(fn), std::forward<Args>(args)...));
+        } catch (...) {
+            give_place_back();
+            throw;
+        }
+    }
+
+    //! Waits until there are less than max_children, then spawns. Waiters are served in order, and
+    //! a place that is promised to one is no one else's. Cancelled: ECANCELED, nothing is started,
+    //! callable and arguments are destroyed. A child that waits here keeps its own place meanwhile.
+    //! With g++ 12 a lambda that captures more than references and plain values must not stand in
+    //! the co_await itself: give the awaitable a name, or pass the values as arguments.
+    template <class F, class... Args>
+    class spawning;
+    template <class F, class... Args>
+    [[nodiscard]] auto spawn_when_room(F&& fn, Args&&... args) {
+        return spawning<std::decay_t<F>, std::decay_t<Args>...>{*this, std::forward<F>(fn),
+                                                                std::forward<Args>(args)...};
+    }
+
+    //! Whether spawn() finds a place now.
+    [[nodiscard]] bool has_room() const noexcept {
+        return options_.max_children == 0 || places_ < options_.max_children;
     }
 
     //! Cancels all children, present and future.
@@ -116,15 +83,23 @@ public:
     [[nodiscard]] bool stop_requested() const noexcept { return stopping_; }
 
     [[nodiscard]] std::size_t children() const noexcept { return children_; }
-    [[nodiscard]] std::size_t failures() const noexcept { return failures_; }
     [[nodiscard]] reactor& home() const noexcept { return home_; }
 
-    //! Awaits the end of all children. A stop of the awaiting chain cancels them.
+    //! Children that have failed; those that ended with ECANCELED after the stop did not.
+    [[nodiscard]] std::size_t failures() const noexcept { return failures_; }
+
+    //! The failures themselves, as far as the log keeps them.
+    [[nodiscard]] const failure_log& failed() const noexcept {
+        return options_.failures != nullptr ? *options_.failures : own_log_;
+    }
+
+    //! Awaits the end of all children. A stop of the awaiting chain cancels them. Any number of
+    //! coroutines may wait.
     class joined;
     [[nodiscard]] joined join() noexcept;
 
-    //! With cancel_all: throws the first exception of a child, else returns the first error of one.
-    //! With collect: success.
+    //! With cancel_all: throws the first exception of a child, else returns the first error of one,
+    //! else ECANCELED if children ended with it after the stop. With collect: success.
     result<void> outcome();
 
     //! The first exception that escaped from a child, until outcome() has thrown it.
@@ -142,18 +117,43 @@ public:
 
 private:
     friend class detail::child_task::promise_type;
+    template <class F>
+    friend task<result<void>> with_nursery(nursery_options options, F fn);
+    class room_waiter;
     using child = detail::child_task::promise_type;
+
+    template <class F, class... Args>
+    child& make_child(F&& fn, Args&&... args) {
+        return *detail::run_child<std::decay_t<F>, std::decay_t<Args>...>(
+                    *this, std::forward<F>(fn), std::forward<Args>(args)...)
+                    .promise;
+    }
+    template <class F>
+    void spawn_without_place(F&& fn) {
+        child& c = make_child(std::forward<F>(fn));
+        c.has_place_ = false;
+        add(c);
+    }
     void add(child& c) noexcept;
     void child_ended(child& c) noexcept;
+    void note_failure(const failure& f) noexcept;
+    void take_place();
+    void give_place_back() noexcept;
+    [[nodiscard]] bool busy() const noexcept { return children_ != 0 || places_ != 0; }
+    void wake_joiners() noexcept;
     static child& child_of(detail::child_link& l) noexcept { return static_cast<child&>(l); }
 
     reactor& home_;
     nursery_options options_;
     detail::child_link list_;
     std::size_t children_ = 0;
+    std::size_t places_ = 0;  // taken by children, or promised
     std::size_t failures_ = 0;
     bool stopping_ = false;
-    joined* joiner_ = nullptr;
+    bool any_cancelled_ = false;
+    joined* joiners_ = nullptr;
+    detail::child_link line_;  // of room_waiters
+    failure_log own_log_;
     boost::system::error_code first_error_;
     std::exception_ptr first_exception_;
 };
@@ -161,23 +161,60 @@ private:
 class [[nodiscard]] nursery::joined final : public detail::waiter {
 public:
     explicit joined(nursery& scope) noexcept : scope_(scope) {}
-    bool await_ready() const noexcept { return scope_.children_ == 0; }
-    bool await_suspend(std::coroutine_handle<> h, const environment& env) noexcept {
-        if (env.stop.stop_requested()) scope_.request_stop();
-        if (scope_.children_ == 0) return false;
-        scope_.joiner_ = this;
-        wait(h, env);
-        return true;
-    }
-    void await_resume() noexcept { scope_.joiner_ = nullptr; }
-    void on_stop() noexcept override { scope_.request_stop(); }
+    bool await_ready() const noexcept { return !scope_.busy(); }
+    bool await_suspend(std::coroutine_handle<> h, const environment& env) noexcept;
+    void await_resume() const noexcept {}
+    void on_stop() noexcept override;
     void describe(await_description& into) const override;
 
 private:
+    friend class nursery;
     nursery& scope_;
+    joined* next_ = nullptr;
 };
 
 inline nursery::joined nursery::join() noexcept { return joined{*this}; }
+
+//! Stands in the line of those who want to spawn. One that is not cancelled is resumed with a place
+//! promised to it, also when there was one at once: it may still pass through the ready list.
+class nursery::room_waiter : public detail::waiter, private detail::child_link {
+public:
+    bool await_ready() const noexcept { return false; }
+    bool await_suspend(std::coroutine_handle<> h, const environment& env) noexcept;
+    void on_stop() noexcept override;
+
+protected:
+    explicit room_waiter(nursery& scope) noexcept : scope_(scope) {}
+    room_waiter(room_waiter&& o) noexcept : waiter(std::move(o)), child_link(), scope_(o.scope_) {}
+    ~room_waiter() = default;
+
+    nursery& scope_;
+    bool cancelled_ = false;
+
+private:
+    friend class nursery;
+    void leave_line() noexcept;
+};
+
+template <class F, class... Args>
+class [[nodiscard]] nursery::spawning final : public room_waiter {
+public:
+    template <class G, class... Given>
+    explicit spawning(nursery& scope, G&& fn, Given&&... args)
+        : room_waiter(scope), fn_(std::forward<G>(fn)), args_(std::forward<Given>(args)...) {}
+
+    result<void> await_resume() {
+        if (cancelled_) return cancelled_error();
+        --scope_.places_;  // the promised one, for spawn() to take
+        std::apply([this](Args&... args) { scope_.spawn(std::move(fn_), std::move(args)...); },
+                   args_);
+        return {};
+    }
+
+private:
+    F fn_;
+    std::tuple<Args...> args_;
+};
 
 namespace detail {
 template <class... Rest>
@@ -194,7 +231,7 @@ template <class F>
 task<result<void>> with_nursery(nursery_options options, F fn) {
     reactor& home = co_await this_coro::reactor();
     nursery here{home, options};
-    here.spawn([&]() { return fn(here); });
+    here.spawn_without_place([&]() { return fn(here); });
     co_await here.join();
     co_return here.outcome();
 }

@@ -34,8 +34,9 @@ struct reactor_options {
     // Provided buffers for receives in copy mode: `recv_buffers` x `recv_buffer_size` bytes.
     std::uint32_t recv_buffers = 256;            //!< rounded up to a power of two, at most 32768
     std::uint32_t recv_buffer_size = 64 * 1024;  //!< bytes
-    //! When coroutines hold all of them, a receive reads this many bytes at a time into heap memory;
-    //! 0: it waits until one comes back, for ever if those who hold them wait for its bytes.
+    //! When coroutines hold all of them, a receive reads this many bytes at a time into heap
+    //! memory; 0: it waits until one comes back, for ever if those who hold them wait for its
+    //! bytes.
     std::uint32_t heap_receive_size = 16 * 1024;
 
     // Per connection.
@@ -43,6 +44,13 @@ struct reactor_options {
     std::uint32_t max_pinned_bytes = 1024 * 1024;  //!< of buffers kept from the kernel; above: copy
     std::uint32_t copy_out_below = 4096;           //!< only slices smaller than this are copied out
     std::uint32_t max_pending_sends = 1024;        //!< send_all() calls waiting on one stream
+
+    // Fibers.
+    std::uint32_t max_fibers = 4096;       //!< with a stack at once; beyond: EAGAIN
+    std::uint32_t fiber_stacks_kept = 64;  //!< of those that have ended; more are unmapped
+    //! At the first fiber: a handler of SIGSEGV and SIGBUS that says when a fiber's stack has
+    //! overflowed, and then goes on to the one that was there. False: signals are left alone.
+    bool report_stack_overflow = true;
 };
 
 }  // namespace sluice

@@ -17,6 +17,13 @@ template <class T>
 inline constexpr bool is_result = false;
 template <class T>
 inline constexpr bool is_result<boost::system::result<T>> = true;
+
+//! An error as a result<T> of any T: those of bool, and of what can be made of anything, do not
+//! take one by conversion.
+template <class T>
+result<T> error_result(const boost::system::error_code& e) {
+    return result<T>{boost::system::in_place_error, e};
+}
 }  // namespace detail
 
 }  // namespace sluice

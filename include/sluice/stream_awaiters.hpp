@@ -48,6 +48,8 @@ private:
 //! Waits for bytes, the end of the stream, or an error; takes nothing itself.
 class receive_awaiter : public waiter {
 public:
+    static constexpr bool takes_on_resume = true;
+
     explicit receive_awaiter(connection& c) noexcept : connection_(c) {}
 
     bool await_ready() const noexcept;

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "sluice/awaitable.hpp"
+#include "sluice/result.hpp"
 
 namespace sluice {
 
@@ -25,6 +26,12 @@ template <class A>
 inline constexpr bool is_task = false;
 template <class T>
 inline constexpr bool is_task<task<T>> = true;
+
+//! An awaitable that may end the coroutine that awaits it, and so stands between the language and
+//! itself: or_return().
+template <class A>
+concept adapts_itself =
+    requires(A& a, const environment& env, await_record& record) { a.adapt(env, record); };
 
 //! What all coroutines of sluice have in common: frames from the reactor's pool, the environment
 //! that they hand to what they await, and the record of what that is. The first base of every
@@ -42,11 +49,15 @@ public:
     auto await_transform(A&& a,
                          std::source_location where = std::source_location::current()) noexcept {
         using awaited = std::remove_reference_t<A>;
-        static_assert(awaitable<awaited>, "sluice coroutines await sluice awaitables only");
-        static_assert(!(is_task<awaited> && std::is_lvalue_reference_v<A>),
-                      "a task can be awaited once: write co_await std::move(task)");
         record_.begin(where);
-        return await_adaptor<awaited>{a, *env_, record_};
+        if constexpr (adapts_itself<awaited>) {
+            return a.adapt(*env_, record_);
+        } else {
+            static_assert(awaitable<awaited>, "sluice coroutines await sluice awaitables only");
+            static_assert(!(is_task<awaited> && std::is_lvalue_reference_v<A>),
+                          "a task can be awaited once: write co_await std::move(task)");
+            return await_adaptor<awaited>{a, *env_, record_};
+        }
     }
 
     [[nodiscard]] const environment& env() const noexcept { return *env_; }
@@ -103,12 +114,13 @@ public:
 
     [[nodiscard]] std::coroutine_handle<> parent() const noexcept { return parent_; }
 
-private:
+protected:
     void hand_over() noexcept {
         ended_ = true;
         if (!starting_) env_->home.queue().continue_with(parent_);
     }
 
+private:
     std::coroutine_handle<> parent_;
     bool starting_ = false;
     bool ended_ = false;
@@ -136,6 +148,15 @@ public:
     void unhandled_exception() noexcept {
         std::construct_at(std::addressof(exception_), std::current_exception());
         state_ = state::exception;
+    }
+
+    //! Ends the task in the await in which it is suspended, as `co_return error` would. Its locals
+    //! are destroyed when the result is taken.
+    void end_with(const boost::system::error_code& error)
+        requires is_result<T>
+    {
+        return_value(error);
+        hand_over();
     }
 
     T take() {
@@ -194,7 +215,11 @@ public:
     bool await_suspend(std::coroutine_handle<> parent, const environment& env) {
         return handle_.promise().start(handle_, parent, env);
     }
-    T await_resume() { return handle_.promise().take(); }
+    //! The frame goes before the await returns, and with it whatever it still holds.
+    T await_resume() {
+        const task ended{std::exchange(handle_, {})};
+        return ended.handle_.promise().take();
+    }
 
     //! For await records.
     [[nodiscard]] detail::awaited_ref awaited() const noexcept {

@@ -36,6 +36,8 @@ struct get_stop_token {
 //! Passes through the ready list once.
 class [[nodiscard]] yield_awaiter final : public waiter {
 public:
+    static constexpr bool takes_on_resume = true;
+
     bool await_ready() const noexcept { return false; }
     bool await_suspend(std::coroutine_handle<> h, const environment& env) noexcept {
         yield(h, env);

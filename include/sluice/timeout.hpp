@@ -26,6 +26,8 @@ void describe_limit(await_description& into, const timer_node& timer, awaited_re
 
 class [[nodiscard]] sleep_awaiter final : public waiter, private timer_node {
 public:
+    static constexpr bool takes_on_resume = true;
+
     //! A relative or an absolute time, in nanoseconds.
     sleep_awaiter(std::int64_t time, bool absolute) noexcept : time_(time), absolute_(absolute) {}
     sleep_awaiter(sleep_awaiter&& o) noexcept
@@ -59,6 +61,8 @@ class [[nodiscard]] timeout_awaiter final : private stop_listener, private timer
                   "with_timeout needs an awaitable that gives a result<T>");
 
 public:
+    static constexpr bool takes_on_resume = sluice::takes_on_resume<A>;
+
     timeout_awaiter(std::int64_t time, bool absolute,
                     A inner) noexcept(std::is_nothrow_move_constructible_v<A>)
         : inner_(std::move(inner)), time_(time), absolute_(absolute) {}

@@ -11,6 +11,7 @@
 
 #include "net/descriptor_budget.hpp"
 #include "net/net_context.hpp"
+#include "runtime/home_check.hpp"
 #include "sluice/log.hpp"
 #include "sluice/task_dump.hpp"
 #include "sluice/timeout.hpp"
@@ -123,6 +124,7 @@ void acceptor::on_terminal(std::int32_t result) noexcept {
 }
 
 bool acceptor::has_result() const noexcept {
+    check_home(net_.home(), "a tcp_listener");
     return (!accepted_.empty() && !full()) || failed_ || (drained_ && accepted_.empty());
 }
 
@@ -278,7 +280,7 @@ void acceptor::wake_waiter() noexcept {
 }
 
 void acceptor::destroy_if_unused() noexcept {
-    if (closed_ && !live() && connections_ == 0) delete this;
+    if (closed_ && !live() && connections_ == 0 && pins_ == 0) delete this;
 }
 
 // --- accept_awaiter
@@ -292,12 +294,18 @@ bool accept_awaiter::await_suspend(std::coroutine_handle<> h, const environment&
         return true;
     }
     acceptor_.wait(*this);
+    acceptor_.pin();
+    pinned_ = true;
     wait(h, env);
     return true;
 }
 
+accept_awaiter::~accept_awaiter() {
+    if (pinned_) acceptor_.unpin();
+}
+
 result<tcp_stream> accept_awaiter::await_resume() {
-    if (cancelled_) return cancelled_error();
+    if (cancelled_ || acceptor_.closed()) return cancelled_error();
     return acceptor_.take();
 }
 

@@ -39,6 +39,14 @@ public:
 
     //! The handle has gone.
     void close() noexcept;
+    [[nodiscard]] bool closed() const noexcept { return closed_; }
+
+    //! An awaiter that was woken refers to the object until it has been resumed.
+    void pin() noexcept { ++pins_; }
+    void unpin() noexcept {
+        --pins_;
+        destroy_if_unused();
+    }
 
 private:
     static void prepare(operation& op, io_uring_sqe& sqe) noexcept;
@@ -69,6 +77,7 @@ private:
     int reserve_ = -1;
     std::deque<int> accepted_;
     std::uint32_t connections_ = 0;
+    std::uint32_t pins_ = 0;
     bool paused_ = false;
     bool warned_ = false;
     bool multishot_ = false;  // of the accept that is armed

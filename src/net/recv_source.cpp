@@ -103,7 +103,8 @@ void recv_source::keep(rx_buffer slice) noexcept {
 // many or buffers run low; when they run out no slice is, or a few that read slowly would stop all.
 // What is copied is bounded by max_pending_bytes for each connection.
 bool recv_source::worth_copying(const rx_buffer& slice) const noexcept {
-    if (slice.block()->source == nullptr) return slice.size() < net_.options().heap_receive_size / 4;
+    if (slice.block()->source == nullptr)
+        return slice.size() < net_.options().heap_receive_size / 4;
     if (net_.buffers_scarce()) return true;
     if (slice.size() >= net_.options().copy_out_below) return false;
     const std::size_t pinned = slices_.count() * net_.buffers().buffer_size();
@@ -150,8 +151,8 @@ bool recv_source::receive_to_heap() noexcept {
     if (has_room()) {
         const std::size_t room = pending_limit() - pending_;
         try {
-            heap_ = rx_buffer::of_heap(
-                std::min<std::size_t>(net_.options().heap_receive_size, room));
+            heap_ =
+                rx_buffer::of_heap(std::min<std::size_t>(net_.options().heap_receive_size, room));
         } catch (const std::bad_alloc&) {
             return false;
         }

@@ -3,12 +3,17 @@
 
 #include "net/connection.hpp"
 #include "net/net_context.hpp"
+#include "runtime/home_check.hpp"
 #include "sluice/task_dump.hpp"
 #include "sluice/tcp_stream.hpp"
 
 namespace sluice::detail {
 
 namespace {
+// The reactor of an orphan is no more.
+void check_home(const connection& c) noexcept {
+    if (!c.orphaned()) detail::check_home(c.net().home(), "a tcp_stream");
+}
 
 // " on fd 7 from 192.0.2.1:80", with as much of it as is known.
 std::string place_of(const connection& c, const char* direction) {
@@ -29,7 +34,10 @@ void drop_connection(connection& c) noexcept {
         c.net().drop_away(c);
 }
 
-connection_pin::connection_pin(connection& c) noexcept : connection_(&c) { c.pin(); }
+connection_pin::connection_pin(connection& c) noexcept : connection_(&c) {
+    check_home(c);
+    c.pin();
+}
 
 void connection_pin::unpin() noexcept { connection_->unpin(); }
 
@@ -120,6 +128,7 @@ bool close_awaiter::await_suspend(std::coroutine_handle<> h, const environment& 
         yield(h, env);
         return true;
     }
+    check_home(*connection_);
     wait(h, env);
     std::exchange(connection_, nullptr)->close(this);
     return true;

@@ -10,6 +10,7 @@
 
 #include "net/connection.hpp"
 #include "net/net_context.hpp"
+#include "runtime/home_check.hpp"
 
 namespace sluice {
 
@@ -17,7 +18,12 @@ namespace {
 
 using address_call = int (detail::kernel::*)(int, sockaddr*, socklen_t&) noexcept;
 
+void check_home(const detail::connection& c) noexcept {
+    if (!c.orphaned()) detail::check_home(c.net().home(), "a tcp_stream");
+}
+
 result<endpoint> address_of(const detail::connection& c, address_call call) {
+    check_home(c);
     if (c.net().fixed()) return errno_error(EOPNOTSUPP);
     sockaddr_storage address{};
     socklen_t length = sizeof address;
@@ -35,11 +41,13 @@ result<endpoint> detail::peer_of(const connection& c) {
 
 void tcp_stream::abort() noexcept {
     if (connection_ == nullptr) return;
+    check_home(*connection_);
     connection_->reset_on_close();
     drop();
 }
 
 result<void> tcp_stream::set_option(int level, int name, int value) noexcept {
+    check_home(*connection_);
     if (connection_->net().fixed()) return errno_error(EOPNOTSUPP);
     const int failed = connection_->net().below().set_option(connection_->descriptor(), level, name,
                                                              &value, sizeof value);
@@ -48,6 +56,7 @@ result<void> tcp_stream::set_option(int level, int name, int value) noexcept {
 }
 
 result<int> tcp_stream::option(int level, int name) const noexcept {
+    check_home(*connection_);
     // `return errno_error()` would choose the value: an int can't be told from an error code's.
     if (connection_->net().fixed()) return {boost::system::in_place_error, errno_error(EOPNOTSUPP)};
     int value = 0;
@@ -65,6 +74,7 @@ result<endpoint> tcp_stream::local() const {
 }
 
 result<tcp_information> tcp_stream::information() const {
+    check_home(*connection_);
     if (connection_->net().fixed()) return errno_error(EOPNOTSUPP);
     tcp_info raw{};
     socklen_t length = sizeof raw;
@@ -81,7 +91,10 @@ result<tcp_information> tcp_stream::information() const {
     return i;
 }
 
-std::size_t tcp_stream::pending() const noexcept { return connection_->receiving().pending(); }
+std::size_t tcp_stream::pending() const noexcept {
+    check_home(*connection_);
+    return connection_->receiving().pending();
+}
 
 int tcp_stream::native_handle() const noexcept {
     return connection_->net().fixed() ? -1 : connection_->descriptor();

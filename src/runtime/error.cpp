@@ -22,6 +22,7 @@ public:
             case error::broken_send: return "an earlier send stopped half-way";
             case error::draining: return "the service is stopping and takes no new work";
             case error::channel_closed: return "the channel is closed";
+            case error::lagged: return "values were lost because they were received too slowly";
         }
         return "unknown sluice error";
     }

@@ -1,34 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sluice/nursery.hpp"
 
-#include <spdlog/spdlog.h>
+#include <spdlog/fmt/fmt.h>
+
+#include <stdexcept>
 
 #include "runtime/fatal.hpp"
-#include "sluice/log.hpp"
+#include "runtime/home_check.hpp"
 #include "sluice/task_dump.hpp"
 
 namespace sluice {
-
-namespace {
-
-void log_failure(const reactor& home, const boost::system::error_code& error,
-                 const std::exception_ptr& exception) noexcept {
-    if (!exception) {
-        // A cancelled or disconnected task is everyday business.
-        logger()->debug("reactor {}: a task ended with: {}", home.index(), error.message());
-        return;
-    }
-    try {
-        std::rethrow_exception(exception);
-    } catch (const std::exception& e) {
-        logger()->error("reactor {}: a task ended with an exception: {}", home.index(), e.what());
-    } catch (...) {
-        logger()->error("reactor {}: a task ended with an exception of an unknown type",
-                        home.index());
-    }
-}
-
-}  // namespace
 
 namespace detail {
 void child_task::promise_type::ended() noexcept { scope_.child_ended(*this); }
@@ -57,24 +38,104 @@ void nursery::child_ended(child& c) noexcept {
     c.prev->next = c.next;
     c.next->prev = c.prev;
     --children_;
-    const auto exception = std::move(c.exception_);
-    const auto error = c.error_;
+    const bool had_place = c.has_place_;
+    const failure ended{c.error_, std::move(c.exception_)};
     std::coroutine_handle<child>::from_promise(c).destroy();
-    if (exception || error) {
-        ++failures_;
-        if (exception && !first_exception_) first_exception_ = exception;
-        if (error && !first_error_) first_error_ = error;
-        if (options_.policy == on_failure::cancel_all) {
-            request_stop();
-        } else {
-            home_.count_task_failure();
-            log_failure(home_, error, exception);
-        }
+    if (ended) note_failure(ended);
+    if (had_place) give_place_back();
+    if (!busy()) wake_joiners();
+}
+
+void nursery::note_failure(const failure& f) noexcept {
+    failure_log& log = options_.failures != nullptr ? *options_.failures : own_log_;
+    if (stopping_ && !f.exception && f.error == cancelled_error()) {
+        any_cancelled_ = true;
+        log.add_cancelled();
+        return;
     }
-    if (children_ == 0 && joiner_ != nullptr && joiner_->waiting()) joiner_->wake();
+    log.add(f);
+    const bool first = failures_++ == 0;
+    if (f.exception && !first_exception_) first_exception_ = f.exception;
+    if (!f.exception && !first_error_) first_error_ = f.error;
+    const bool cancels = options_.policy == on_failure::cancel_all;
+    // outcome() gives one of them to the caller; nobody may ever look at the others.
+    if (!(cancels && (first || options_.failures != nullptr))) detail::report_failure(home_, f);
+    if (cancels) request_stop();
+}
+
+void nursery::wake_joiners() noexcept {
+    while (joiners_ != nullptr) {
+        joined& j = *joiners_;
+        joiners_ = j.next_;
+        j.wake();
+    }
+}
+
+bool nursery::joined::await_suspend(std::coroutine_handle<> h, const environment& env) noexcept {
+    detail::check_home(scope_.home_, "a nursery");
+    if (env.stop.stop_requested()) scope_.request_stop();
+    if (!scope_.busy()) return false;
+    next_ = std::exchange(scope_.joiners_, this);
+    wait(h, env);
+    return true;
+}
+
+void nursery::joined::on_stop() noexcept { scope_.request_stop(); }
+
+// --- the bound on children
+
+void nursery::take_place() {
+    detail::check_home(home_, "a nursery");
+    if (!has_room()) throw std::length_error("sluice: a nursery has max_children already");
+    ++places_;
+}
+
+void nursery::give_place_back() noexcept {
+    if (line_.next == &line_) {
+        --places_;
+        if (!busy()) wake_joiners();
+        return;
+    }
+    auto& next = static_cast<room_waiter&>(*line_.next);  // the place is promised to it
+    next.leave_line();
+    next.wake();
+}
+
+bool nursery::room_waiter::await_suspend(std::coroutine_handle<> h,
+                                         const environment& env) noexcept {
+    detail::check_home(scope_.home_, "a nursery");
+    if (env.stop.stop_requested()) {
+        cancelled_ = true;
+        yield(h, env);
+        return true;
+    }
+    if (scope_.has_room()) {
+        ++scope_.places_;
+        return false;
+    }
+    child_link& line = scope_.line_;
+    prev = line.prev;
+    next = &line;
+    line.prev->next = this;
+    line.prev = this;
+    wait(h, env);
+    return true;
+}
+
+void nursery::room_waiter::leave_line() noexcept {
+    prev->next = next;
+    next->prev = prev;
+    prev = next = this;
+}
+
+void nursery::room_waiter::on_stop() noexcept {
+    leave_line();
+    cancelled_ = true;
+    wake();
 }
 
 void nursery::request_stop() noexcept {
+    detail::check_home(home_, "a nursery");
     if (std::exchange(stopping_, true)) return;
     // A stop does not resume anyone, so no child can leave the list meanwhile.
     for (detail::child_link* l = list_.next; l != &list_; l = l->next)
@@ -85,6 +146,7 @@ result<void> nursery::outcome() {
     if (options_.policy == on_failure::collect) return {};
     if (first_exception_) std::rethrow_exception(std::move(first_exception_));
     if (first_error_) return first_error_;
+    if (any_cancelled_) return cancelled_error();
     return {};
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "runtime/fatal.hpp"
+#include "runtime/home_check.hpp"
 #include "runtime/kernel/kernel.hpp"
 #include "runtime/reactor_io.hpp"
 #include "runtime/run_turn.hpp"
@@ -150,6 +151,7 @@ void reactor::run_until_idle() {
 }
 
 void reactor::request_drain() noexcept {
+    detail::check_home(*this, "request_drain() or request_stop()");
     if (std::exchange(draining_, true)) return;
     drain_listeners_.notify_all();
 }

@@ -55,6 +55,7 @@ class Settings:
         parser = argparse.ArgumentParser(description=description)
         parser.add_argument("--echo", required=True, help="path of sluice-echo")
         parser.add_argument("--load", required=True, help="path of sluice-load")
+        parser.add_argument("--example", help="path of the example that is tested")
         parser.add_argument("--with-seccomp", help="path of the helper that installs a filter")
         parser.add_argument("--profile", help="path of docs/seccomp.json")
         parser.add_argument("--sanitizer", default="none", help="what the programs are built with")
@@ -63,6 +64,7 @@ class Settings:
         given = parser.parse_args()
         self.echo = os.path.abspath(given.echo)
         self.load = os.path.abspath(given.load)
+        self.example = given.example and os.path.abspath(given.example)
         self.with_seccomp = given.with_seccomp and os.path.abspath(given.with_seccomp)
         self.profile = given.profile and os.path.abspath(given.profile)
         self.cycles = given.cycles
@@ -96,7 +98,7 @@ class Process:
     """A program whose output goes to files, and that never outlives the `with` block."""
 
     def __init__(self, command, name=None, **how):
-        self.name = name or os.path.basename(command[0])
+        self.name = name or os.path.basename(command[0])  # a prefix counts as the program
         self.folder = tempfile.TemporaryDirectory(prefix="sluice-demo-")
         base = pathlib.Path(self.folder.name)
         self.stdout, self.stderr = base / "stdout", base / "stderr"
@@ -144,13 +146,13 @@ class Process:
 
 
 class Server(Process):
-    """A running sluice-echo on a port that the kernel chose."""
+    """A running sluice-echo, or another example, on a port that the kernel chose."""
 
-    def __init__(self, settings, *options, prefix=(), **how):
+    def __init__(self, settings, *options, prefix=(), program=None, **how):
         given = ["--port", "0", *map(str, options)]
         if "--cores" not in given:
             given += ["--cores", cpus()]
-        super().__init__([*prefix, settings.echo, *given], "sluice-echo", **how)
+        super().__init__([*prefix, program or settings.echo, *given], **how)
         self.settings = settings
 
     def __enter__(self):
@@ -188,7 +190,7 @@ class Server(Process):
         """Waits for the end: status 0, nothing destroyed, failed or left. `cancelled`: whether
         tasks had to be cancelled; None: either."""
         code = self.wait(seconds)
-        check(code == 0, f"sluice-echo ended with {code}\n{self.both()}")
+        check(code == 0, f"{self.name} ended with {code}\n{self.both()}")
         rows = REPORT.findall(self.out())
         check(len(rows) == self.reactors, f"a report for {len(rows)} reactors\n{self.both()}")
         check(all(set(row[2:]) == {"0"} for row in rows), f"left behind:\n{self.both()}")

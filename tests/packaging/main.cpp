@@ -4,6 +4,7 @@
 #include <iostream>
 
 int main() {
+    if (sluice::fiber::active()) return 1;  // needs what the library needs: Boost.Context
     std::cout << sluice::version() << '\n';
     return 0;
 }

@@ -24,6 +24,8 @@ mapped_pages::~mapped_pages() {
     if (data_ != nullptr) ::munmap(data_, size_);
 }
 
+void mapped_pages::forbid(std::size_t bytes) noexcept { ::mprotect(data_, bytes, PROT_NONE); }
+
 mapped_pages::mapped_pages(mapped_pages&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
 

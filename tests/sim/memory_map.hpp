@@ -15,6 +15,9 @@ public:
     mapped_pages(mapped_pages&& other) noexcept;
     mapped_pages& operator=(mapped_pages&& other) noexcept;
 
+    //! Whoever touches the first `bytes` from now on meets a fault.
+    void forbid(std::size_t bytes) noexcept;
+
     //! Null when there was no memory.
     [[nodiscard]] std::byte* data() const noexcept { return data_; }
     [[nodiscard]] std::size_t size() const noexcept { return size_; }

@@ -120,6 +120,13 @@ void* sim_kernel::map_memory(std::size_t length, int& error) noexcept {
     return address;
 }
 
+void* sim_kernel::map_stack(std::size_t length, std::size_t guard, int& error) noexcept {
+    auto* low = static_cast<std::byte*>(map_memory(guard + length, error));
+    if (low == nullptr) return nullptr;
+    memory_.at(low).forbid(guard);
+    return low + guard;
+}
+
 void sim_kernel::unmap(void* address, std::size_t) noexcept {
     --world_.books.mappings;
     memory_.erase(address);  // a mapping of a ring is not there: its pages are the ring's

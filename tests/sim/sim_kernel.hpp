@@ -75,6 +75,7 @@ public:
     void* map_ring(int ring, std::size_t length, std::uint64_t offset,
                    int& error) noexcept override;
     void* map_memory(std::size_t length, int& error) noexcept override;
+    void* map_stack(std::size_t length, std::size_t guard, int& error) noexcept override;
     void unmap(void* address, std::size_t length) noexcept override;
     void keep_from_children(void*, std::size_t) noexcept override {}
     int socket(int domain, int type, int protocol) noexcept override;

@@ -175,7 +175,8 @@ TEST_CASE("sim ring: a multishot request may end when the completion queue overf
         buffers.give_all();
         r.receive_multishot(pair.server, 5, 1);
         CHECK(r.enter(1, 1).empty());
-        io_uring_prep_send(&r.next(6), pair.client, std::string(60, 'x').data(), 60, MSG_NOSIGNAL);
+        const std::string message(60, 'x');
+        io_uring_prep_send(&r.next(6), pair.client, message.data(), message.size(), MSG_NOSIGNAL);
         r.rings().enter(1, 1'000'000, 0);
         r.rings().enter(4, 1'000'000, 0);
         CHECK(r.rings().overflowed());

@@ -179,11 +179,12 @@ SLUICE_TEST_CASE("with_timeout: a value that is there first wins, and the timer 
 }
 
 SLUICE_TEST_CASE("with_timeout: the time comes first") {
-    const auto began = clock_type::now();
+    reactor& home = *reactor::current();
+    const auto began = home.now();  // from which the time counts
     const auto number = co_await with_timeout(2ms, number_after(1h, 7));
     CHECK(is(number, error::timeout));
-    CHECK(clock_type::now() - began >= 2ms);
-    CHECK(clock_type::now() - began < 30min);
+    CHECK(home.now() - began >= 2ms);
+    CHECK(home.now() - began < 30min);
     const auto slept = co_await with_timeout(1ms, sleep_for(1h));
     CHECK(is(slept, error::timeout));
     const auto until = co_await with_deadline(clock_type::now() + 1ms, sleep_for(1h));

@@ -55,7 +55,7 @@ public:
             case 6:  // exactly when the set asks for it, as a reactor does
                 if (set_.next_deadline() != timer_set::never) expire(set_.next_deadline());
                 break;
-            default: expire(now_ + time_step()); break;
+            default: expire(after(time_step())); break;
         }
         compare();
     }
@@ -95,15 +95,21 @@ private:
         }
     }
 
+    //! `d` from now, or the end of time.
+    std::int64_t after(std::int64_t d) const {
+        std::int64_t at = 0;
+        return __builtin_add_overflow(now_, d, &at) ? timer_set::never : at;
+    }
+
     std::int64_t deadline() {
         switch (below(8)) {
             case 0: return now_;
             case 1: return now_ - static_cast<std::int64_t>(below(second));
             case 2: return model_.empty() ? now_ : model_.begin()->first;
-            case 3: return below(4) == 0 ? timer_set::never : now_ + time_step();
-            case 4: return below(4) == 0 ? timer_set::never - 1 : now_ + 1;
-            case 5: return below(4) == 0 ? -static_cast<std::int64_t>(below(second)) : now_ + year;
-            default: return now_ + time_step();
+            case 3: return below(4) == 0 ? timer_set::never : after(time_step());
+            case 4: return below(4) == 0 ? timer_set::never - 1 : after(1);
+            case 5: return below(4) == 0 ? -static_cast<std::int64_t>(below(second)) : after(year);
+            default: return after(time_step());
         }
     }
 

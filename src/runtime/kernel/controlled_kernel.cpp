@@ -66,6 +66,9 @@ public:
     void* map_memory(std::size_t length, int& error) noexcept override {
         return below_.map_memory(length, error);
     }
+    void* map_stack(std::size_t length, std::size_t guard, int& error) noexcept override {
+        return below_.map_stack(length, guard, error);
+    }
     void unmap(void* address, std::size_t length) noexcept override {
         below_.unmap(address, length);
     }

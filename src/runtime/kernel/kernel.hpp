@@ -32,6 +32,10 @@ public:
                            int& error) noexcept = 0;
     //! Private zeroed memory. Null and `error` set on failure.
     virtual void* map_memory(std::size_t length, int& error) noexcept = 0;
+    //! Memory for a stack, with `guard` bytes below that must not be touched: mprotect(2). Returns
+    //! the lowest usable address, null and `error` set on failure; unmap() takes both parts. Forked
+    //! children have it too: a fiber may fork.
+    virtual void* map_stack(std::size_t length, std::size_t guard, int& error) noexcept = 0;
     virtual void unmap(void* address, std::size_t length) noexcept = 0;
     //! Keeps memory out of forked children: madvise(MADV_DONTFORK).
     virtual void keep_from_children(void* address, std::size_t length) noexcept = 0;

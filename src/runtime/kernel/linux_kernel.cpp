@@ -57,6 +57,20 @@ public:
         if (p != nullptr) keep_from_children(p, length);
         return p;
     }
+    void* map_stack(std::size_t length, std::size_t guard, int& error) noexcept override {
+        // MAP_STACK keeps huge pages away: a stack needs its memory as it grows.
+        void* p =
+            checked_map(::mmap(nullptr, guard + length, PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0),
+                        error);
+        if (p == nullptr) return nullptr;
+        if (::mprotect(p, guard, PROT_NONE) != 0) {
+            error = errno;
+            ::munmap(p, guard + length);
+            return nullptr;
+        }
+        return static_cast<std::byte*>(p) + guard;
+    }
     void unmap(void* address, std::size_t length) noexcept override { ::munmap(address, length); }
     void keep_from_children(void* address, std::size_t length) noexcept override {
         ::madvise(address, length, MADV_DONTFORK);

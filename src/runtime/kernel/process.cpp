@@ -2,6 +2,7 @@
 #include "runtime/kernel/process.hpp"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <poll.h>
 #include <pthread.h>
@@ -87,7 +88,14 @@ watched_signals::watched_signals(watched_signals&& other) noexcept
       owns_mask_(std::exchange(other.owns_mask_, false)) {}
 
 watched_signals::~watched_signals() {
-    if (signals_ >= 0) ::close(signals_);
+    if (signals_ >= 0) {
+        // Those that came while it ended were meant for what has ended.
+        const int flags = ::fcntl(signals_, F_GETFL);
+        ::fcntl(signals_, F_SETFL, flags | O_NONBLOCK);
+        signalfd_siginfo info{};
+        while (::read(signals_, &info, sizeof info) == sizeof info) {}
+        ::close(signals_);
+    }
     if (wake_ >= 0) ::close(wake_);
     if (owns_mask_) ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
 }
