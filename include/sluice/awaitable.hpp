@@ -15,6 +15,7 @@
 #include <coroutine>
 #include <utility>
 
+#include "sluice/await_record.hpp"
 #include "sluice/environment.hpp"
 #include "sluice/reactor.hpp"
 
@@ -87,12 +88,14 @@ private:
     bool waiting_ = false;
 };
 
-//! Stands between the language and an awaitable: hands down the environment, and sends results
-//! that are there at once through the ready list when the budget of the coroutine is used up.
+//! Stands between the language and an awaitable: hands down the environment, notes what is awaited,
+//! and sends results that are there at once through the ready list when the budget of the coroutine
+//! is used up.
 template <class A>
 class [[nodiscard]] await_adaptor {
 public:
-    await_adaptor(A& inner, const environment& env) noexcept : inner_(inner), env_(env) {}
+    await_adaptor(A& inner, const environment& env, await_record& record) noexcept
+        : inner_(inner), env_(env), record_(record) {}
 
     bool await_ready() noexcept {
         if (env_.stop.stop_requested() || !inner_.await_ready()) return false;
@@ -102,15 +105,22 @@ public:
 
     bool await_suspend(std::coroutine_handle<> h) {
         if (!there_) {
-            if (inner_.await_suspend(h, env_)) return true;
+            if (inner_.await_suspend(h, env_)) {
+                suspended(awaited_of(inner_));
+                return true;
+            }
             if (env_.home.queue().spend()) return false;
         }
+        suspended(awaited_ref::turn());
         node_.handle = h;
         env_.home.queue().make_ready(node_);
         return true;
     }
 
-    [[nodiscard]] decltype(auto) await_resume() { return inner_.await_resume(); }
+    [[nodiscard]] decltype(auto) await_resume() {
+        record_.resume();
+        return inner_.await_resume();
+    }
 
     await_adaptor(const await_adaptor&) = delete;
     await_adaptor& operator=(const await_adaptor&) = delete;
@@ -119,8 +129,13 @@ public:
     }
 
 private:
+    void suspended(awaited_ref what) noexcept {
+        record_.suspend(what, env_.home.now().time_since_epoch().count());
+    }
+
     A& inner_;
     const environment& env_;
+    await_record& record_;
     ready_node node_;
     bool there_ = false;
 };

@@ -131,6 +131,7 @@ private:
     void ended(branch_base& b) noexcept;
     void stop_all() noexcept;
     void on_stop() noexcept override { stop_all(); }
+    void describe(await_description& into) const override;
 
     ends mode_;
     bool starting_ = false;
@@ -171,6 +172,8 @@ public:
             return std::optional<branch_value_t<A>>(std::in_place, inner_.await_resume());
         }
     }
+
+    [[nodiscard]] awaited_ref awaited() const noexcept { return awaited_of(inner_); }
 
 private:
     A& inner_;

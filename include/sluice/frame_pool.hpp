@@ -54,6 +54,10 @@ public:
     //! Takes in what other threads have sent home. Called by the owner once a turn.
     void collect() noexcept;
 
+    //! The bytes of a block that allocate() of the calling thread's pool has returned at `p`; 0 for
+    //! anything else, and for what has no 16 readable bytes before it nothing is defined.
+    [[nodiscard]] static std::size_t usable_bytes(const void* p) noexcept;
+
     [[nodiscard]] std::int64_t live() const noexcept { return live_ + away_.difference(); }
     [[nodiscard]] std::size_t pooled() const noexcept { return pooled_; }
     [[nodiscard]] std::size_t reserved_bytes() const noexcept { return reserved_; }
@@ -68,6 +72,7 @@ private:
     struct alignas(16) header {
         frame_pool* owner;
         std::uint32_t index;
+        std::uint32_t malloced_bytes = 0;
     };
     struct free_block {
         free_block* next;

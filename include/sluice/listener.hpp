@@ -97,6 +97,7 @@ public:
     bool await_suspend(std::coroutine_handle<> h, const environment& env);
     result<tcp_stream> await_resume();
     void on_stop() noexcept override;
+    void describe(await_description& into) const override;
     //! The listener has gone.
     void cancel() noexcept;
 

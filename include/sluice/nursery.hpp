@@ -10,6 +10,7 @@
 
 #include "sluice/child_task.hpp"
 #include "sluice/failure.hpp"
+#include "sluice/nursery_list.hpp"
 #include "sluice/result.hpp"
 #include "sluice/this_coro.hpp"
 
@@ -35,10 +36,11 @@ struct nursery_options {
 };
 
 //! Where children are started and ended. Made by with_nursery(), or the reactor's root.
-class nursery final {
+class nursery final : public detail::nursery_node {
 public:
     //! For with_nursery(), background and the reactor.
-    nursery(reactor& home, nursery_options options) noexcept : home_(home), options_(options) {}
+    nursery(reactor& home, nursery_options options) noexcept
+        : nursery_node(home.nurseries()), home_(home), options_(options) {}
     ~nursery();
     nursery(const nursery&) = delete;
     nursery& operator=(const nursery&) = delete;
@@ -106,6 +108,13 @@ public:
     //! Destroys children that ignored the stop: for a reactor that was abandoned.
     std::size_t destroy_children() noexcept;
 
+    //! Calls `fn(const promise_base&)` for each child, the oldest first: for task dumps.
+    template <class F>
+    void for_each_child(F fn) const {
+        for (const detail::child_link* l = list_.prev; l != &list_; l = l->prev)
+            fn(static_cast<const child&>(*l));
+    }
+
 private:
     friend class detail::child_task::promise_type;
     template <class F>
@@ -156,6 +165,7 @@ public:
     bool await_suspend(std::coroutine_handle<> h, const environment& env) noexcept;
     void await_resume() const noexcept {}
     void on_stop() noexcept override;
+    void describe(await_description& into) const override;
 
 private:
     friend class nursery;

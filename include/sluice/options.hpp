@@ -19,6 +19,14 @@ struct reactor_options {
     std::chrono::microseconds min_wait{0};
     std::uint32_t min_wait_completions = 32;
 
+    //! A turn that resumes coroutines for longer is a stall: counted, and logged with the coroutine
+    //! that holds the reactor and its stack. 0: off, and costs nothing. On, it costs a reading of
+    //! the clock a turn, a thread for the process that looks four times in this time, and the
+    //! signal SIGURG for the thread of a reactor that stalls; a handler of the program's is called
+    //! too.
+    std::chrono::milliseconds stall_limit{0};
+    std::chrono::milliseconds stall_log_interval{1000};  //!< of a reactor; more are counted only
+
     std::chrono::microseconds busy_poll{0};  //!< NAPI busy polling of the ring (kernel 6.9)
     bool registered_descriptors = false;     //!< sockets live in the ring's own file table
     std::uint32_t registered_descriptor_slots = 16384;

@@ -29,6 +29,7 @@ public:
         return inner_.await_suspend(h, env);
     }
     typename outcome::value_type await_resume() { return inner_.await_resume().value(); }
+    [[nodiscard]] awaited_ref awaited() const noexcept { return awaited_of(inner_); }
 
 private:
     A inner_;
@@ -43,7 +44,8 @@ class [[nodiscard]] return_adaptor final {
     static_assert(is_result<outcome>, "or_return needs an awaitable that gives a result<T>");
 
 public:
-    return_adaptor(A& inner, const environment& env) noexcept : inner_(inner), env_(env) {}
+    return_adaptor(A& inner, const environment& env, await_record& record) noexcept
+        : inner_(inner), env_(env), record_(record) {}
     return_adaptor(const return_adaptor&) = delete;
     return_adaptor& operator=(const return_adaptor&) = delete;
     ~return_adaptor() {
@@ -71,12 +73,16 @@ public:
             starting_ = true;
             step_.resume();
             starting_ = false;
-            if (!outcome_ && !exception_) return true;
+            if (!outcome_ && !exception_) {
+                suspended(awaited_ref::child(promise_of(step_.address())));
+                return true;
+            }
             if (!failed() && env_.home.queue().spend()) return false;
         }
         if (failed()) {
             end_(waits_, outcome_->error());
         } else {
+            suspended(awaited_ref::turn());
             node_.handle = h;
             env_.home.queue().make_ready(node_);
         }
@@ -84,6 +90,7 @@ public:
     }
 
     typename outcome::value_type await_resume() {
+        record_.resume();
         if (exception_) std::rethrow_exception(exception_);
         return std::move(*outcome_).value();
     }
@@ -98,6 +105,9 @@ private:
         self.outcome_.emplace(std::move(got));
     }
 
+    void suspended(awaited_ref what) noexcept {
+        record_.suspend(what, env_.home.now().time_since_epoch().count());
+    }
     [[nodiscard]] bool failed() const noexcept { return outcome_ && outcome_->has_error(); }
     void step_ended() noexcept {
         if (starting_) return;
@@ -109,6 +119,7 @@ private:
 
     A& inner_;
     const environment& env_;
+    await_record& record_;
     ready_node node_;
     std::optional<outcome> outcome_;
     std::exception_ptr exception_;
@@ -145,7 +156,9 @@ template <class A>
 class [[nodiscard]] return_awaitable final {
 public:
     explicit return_awaitable(A inner) : inner_(std::move(inner)) {}
-    auto adapt(const environment& env) noexcept { return return_adaptor<A>{inner_, env}; }
+    auto adapt(const environment& env, await_record& record) noexcept {
+        return return_adaptor<A>{inner_, env, record};
+    }
 
 private:
     A inner_;

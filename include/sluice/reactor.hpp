@@ -11,6 +11,7 @@
 #include "sluice/drain.hpp"
 #include "sluice/features.hpp"
 #include "sluice/frame_pool.hpp"
+#include "sluice/nursery_list.hpp"
 #include "sluice/options.hpp"
 #include "sluice/reactor_local.hpp"
 #include "sluice/result.hpp"
@@ -25,6 +26,7 @@ class nursery;
 namespace detail {
 class reactor_io;
 class kernel;
+class stall_detector;
 }  // namespace detail
 
 //! One thread, one io_uring, and the coroutines that live on it. Everything that belongs to a
@@ -107,6 +109,7 @@ public:
     [[nodiscard]] detail::run_queue& queue() noexcept { return queue_; }
     [[nodiscard]] detail::timer_set& timers() noexcept { return timers_; }
     [[nodiscard]] detail::reactor_io& io() noexcept { return *io_; }
+    [[nodiscard]] detail::nursery_list& nurseries() noexcept { return nurseries_; }
     [[nodiscard]] detail::drain_list& drain_listeners() noexcept { return drain_listeners_; }
     [[nodiscard]] detail::reactor_locals& locals() noexcept { return locals_; }
 
@@ -138,8 +141,11 @@ private:
     std::unique_ptr<mailbox> mailbox_;
     std::unique_ptr<detail::reactor_io> io_;
     detail::drain_list drain_listeners_;
+    detail::nursery_list nurseries_;
     std::unique_ptr<nursery> root_;
-    detail::reactor_locals locals_;  // may use all of the above, so goes first
+    std::unique_ptr<detail::stall_detector> stalls_;
+    detail::reactor_locals locals_;    // may use all of the above, so goes first
+    reactor* next_reactor_ = nullptr;  // of the process, for debuggers
 };
 
 //! What to tell a person for whom reactor::create() failed: the cause and the remedy.

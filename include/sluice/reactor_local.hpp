@@ -23,6 +23,14 @@ public:
 
     //! Takes in what died on other threads; called once a turn.
     virtual void collect() noexcept {}
+
+    //! Whether `data` and `block` look like an rx_buffer of this layer: `block` is one of its
+    //! blocks, handles of it live, and `data` is inside. Both may be any bits.
+    [[nodiscard]] virtual bool lends(const void* data, const void* block) const noexcept {
+        static_cast<void>(data);
+        static_cast<void>(block);
+        return false;
+    }
 };
 
 class reactor_locals {
@@ -56,6 +64,12 @@ public:
 
     void collect() noexcept {
         for (entry& e : entries_) e.object->collect();
+    }
+
+    [[nodiscard]] bool lends(const void* data, const void* block) const noexcept {
+        for (const entry& e : entries_)
+            if (e.object->lends(data, block)) return true;
+        return false;
     }
 
 private:

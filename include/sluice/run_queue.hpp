@@ -2,9 +2,9 @@
 //! Which coroutine runs next. The only place that resumes a suspended coroutine.
 #pragma once
 
-#include <algorithm>
+#include <coroutine>
+#include <cstddef>
 #include <cstdint>
-#include <utility>
 
 #include "sluice/ready.hpp"
 
@@ -36,21 +36,20 @@ public:
     //! Nothing is resumed any more, from now on.
     void halt() noexcept { halted_ = true; }
 
-    //! Runs at most `limit` of the coroutines that are ready now; returns how many.
-    std::size_t run_turn(std::size_t limit) {
-        const std::size_t count = std::min(limit, ready_.size());
-        std::size_t ran = 0;
-        for (; ran < count && !ready_.empty() && !halted_; ++ran) {
-            budget_ = full_budget_;
-            ready_.pop().handle.resume();
-            while (next_ && !halted_) std::exchange(next_, {}).resume();
-        }
-        return ran;
-    }
+    //! Runs at most `limit` of the coroutines that are ready now; returns how many. In
+    //! src/runtime/run_turn.hpp.
+    inline std::size_t run_turn(std::size_t limit);
+
+    //! The coroutine that was resumed last in the turn that goes on; null between turns. It may be
+    //! in the midst of starting a child.
+    [[nodiscard]] std::coroutine_handle<> running() const noexcept { return running_; }
 
 private:
+    inline void resume(std::coroutine_handle<> h);
+
     ready_list ready_;
     std::coroutine_handle<> next_;
+    std::coroutine_handle<> running_;
     std::uint32_t budget_ = 0;
     std::uint32_t full_budget_;
     bool halted_ = false;

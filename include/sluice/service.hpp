@@ -19,6 +19,7 @@
 #include "sluice/reactor.hpp"
 #include "sluice/result.hpp"
 #include "sluice/stats.hpp"
+#include "sluice/task_dump.hpp"
 
 namespace sluice {
 
@@ -30,6 +31,10 @@ struct service_options {
     //! Let SIGINT and SIGTERM begin the stop, a second one cancel at once. For run() only; the
     //! signals are blocked in the calling thread meanwhile. Off: no signal is touched.
     bool handle_signals = false;
+    //! Let SIGQUIT write a dump of all tasks to standard error, and go on. Like handle_signals.
+    bool dump_on_sigquit = false;
+    //! How long a dump waits for a reactor that does not answer because its turn takes long.
+    std::chrono::nanoseconds dump_timeout{std::chrono::seconds{1}};
     //! How long work in flight may go on after the stop began, before it is cancelled.
     std::chrono::nanoseconds drain_timeout{std::chrono::seconds{10}};
     //! How long cancelled tasks may take to end, before they are destroyed.
@@ -88,9 +93,19 @@ public:
     //! Waits for the end and reports. Call once, not from a reactor's thread.
     stop_report wait();
 
+    //! What every coroutine is doing, one entry a reactor. From any thread, while the service runs.
+    //! Each reactor answers between two turns; one that does not within
+    //! service_options::dump_timeout is reported as such. On a reactor's thread it waits like
+    //! that for the other reactors: for emergencies, not for every second.
+    std::vector<task_dump> dump_tasks(const dump_limits& limits = {});
+
     [[nodiscard]] unsigned reactors() const noexcept {
         return static_cast<unsigned>(options_.cpus.size());
     }
+
+    //! Runs `fn(reactor&)` on a reactor, between two turns; false: it has ended. From any thread,
+    //! while the service runs. The function must not throw.
+    bool post(unsigned index, std::function<void(reactor&)> fn);
 
     //! Runs `fn()`, which returns a task<T>, on a reactor, from any thread, while the service runs.
     //! The future gets the value or the exception; std::future_error (broken promise) when the
@@ -132,7 +147,6 @@ private:
 
     result<void> start_with(start_function begin, bool until_idle);
     result<stop_report> run_with(start_function begin);
-    void post(unsigned index, std::function<void(reactor&)> fn);
 
     service_options options_;
     std::vector<std::unique_ptr<worker>> workers_;

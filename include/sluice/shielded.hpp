@@ -28,6 +28,7 @@ public:
         return inner_.await_suspend(h, env_);
     }
     decltype(auto) await_resume() { return inner_.await_resume(); }
+    [[nodiscard]] awaited_ref awaited() const noexcept { return awaited_of(inner_); }
 
 private:
     stop_source stop_;  // nobody fires it

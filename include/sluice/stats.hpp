@@ -18,6 +18,8 @@ struct reactor_stats {
     std::uint64_t wake_ups = 0;         //!< by other threads
     std::uint64_t task_failures = 0;    //!< failures in nurseries that collect, the root among them
     std::uint64_t tasks_destroyed = 0;  //!< at the hard deadline of a stop
+    std::uint64_t stalls = 0;           //!< turns longer than reactor_options::stall_limit
+    std::uint64_t ready = 0;            //!< coroutines on the ready list
     std::uint64_t live_operations = 0;  //!< submitted or parked, terminal CQE not yet seen
     std::int64_t live_frames = 0;       //!< coroutine frames and pooled objects in use
     std::uint64_t pooled_frames = 0;    //!< free, kept for the next

@@ -6,12 +6,18 @@
 
 namespace sluice {
 
+class await_description;
+
 //! Something that can be told to stop: a suspended operation, or a scope that passes the stop on.
 class stop_listener {
 public:
     //! Called once, on the reactor's thread, when the stop is requested. It must not resume a
     //! coroutine: it cancels an operation, or puts its coroutine on the ready list.
     virtual void on_stop() noexcept = 0;
+
+    //! What a task dump says of the coroutine that is suspended here: by default the name of the
+    //! type. Called on the reactor's thread.
+    virtual void describe(await_description& into) const;
 
 protected:
     ~stop_listener() = default;

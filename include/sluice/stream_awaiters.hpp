@@ -55,6 +55,7 @@ public:
     bool await_ready() const noexcept;
     bool await_suspend(std::coroutine_handle<> h, const environment& env);
     void on_stop() noexcept override;
+    void describe(await_description& into) const override;
 
 protected:
     receive_awaiter(receive_awaiter&&) = default;
@@ -102,6 +103,7 @@ public:
         return sent_;
     }
     void on_stop() noexcept override;
+    void describe(await_description& into) const override;
 
 private:
     friend class send_queue;
@@ -140,6 +142,7 @@ public:
     bool await_suspend(std::coroutine_handle<> h, const environment& env) noexcept;
     void await_resume() const noexcept {}
     void on_stop() noexcept override {}
+    void describe(await_description& into) const override;
 
 private:
     connection* connection_;

@@ -45,6 +45,7 @@ public:
     }
     void await_resume() const noexcept {}
     void on_stop() noexcept override {}
+    [[nodiscard]] awaited_ref awaited() const noexcept { return awaited_ref::turn(); }
 };
 
 }  // namespace detail

@@ -21,6 +21,9 @@ inline std::int64_t nanoseconds_of(reactor::clock::time_point t) noexcept {
 //! `d` from now as a deadline; durations that do not fit wait for ever.
 std::int64_t deadline_after(reactor& home, std::chrono::nanoseconds d) noexcept;
 
+//! For task dumps: the limit of `timer` on what is awaited inside.
+void describe_limit(await_description& into, const timer_node& timer, awaited_ref inside);
+
 class [[nodiscard]] sleep_awaiter final : public waiter, private timer_node {
 public:
     static constexpr bool takes_on_resume = true;
@@ -43,6 +46,7 @@ public:
 private:
     void on_timer() noexcept override { wake(); }
     void on_stop() noexcept override;
+    void describe(await_description& into) const override;
 
     std::int64_t time_;
     bool absolute_;
@@ -103,6 +107,9 @@ private:
         stop_.request_stop();
     }
     void on_stop() noexcept override { stop_.request_stop(); }
+    void describe(await_description& into) const override {
+        describe_limit(into, *this, awaited_of(inner_));
+    }
 
     A inner_;
     std::int64_t time_;

@@ -24,6 +24,8 @@ public:
     virtual void on_timer() noexcept = 0;
 
     [[nodiscard]] bool armed() const noexcept { return next != this; }
+    //! The last one it was armed with.
+    [[nodiscard]] std::int64_t deadline() const noexcept { return deadline_; }
 
 protected:
     ~timer_node() = default;

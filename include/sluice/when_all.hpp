@@ -25,6 +25,7 @@ public:
         std::apply([this](A&... inner) { (fork_.add(run_branch(fork_, inner)), ...); }, inner_);
         return fork_.start();
     }
+    [[nodiscard]] awaited_ref awaited() const noexcept { return awaited_of(fork_); }
     std::tuple<branch_value_t<A>...> await_resume() {
         fork_.rethrow_first();
         [[maybe_unused]] branch_base* at = fork_.branches();
@@ -57,6 +58,7 @@ public:
         for (A& inner : inner_) fork_.add(run_branch(fork_, inner));
         return fork_.start();
     }
+    [[nodiscard]] awaited_ref awaited() const noexcept { return awaited_of(fork_); }
     std::vector<value> await_resume() {
         fork_.rethrow_first();
         std::vector<value> all;

@@ -71,6 +71,7 @@ public:
         std::apply([this](A&... inner) { (fork_.add(run_branch(fork_, inner)), ...); }, inner_);
         return fork_.start();
     }
+    [[nodiscard]] awaited_ref awaited() const noexcept { return awaited_of(fork_); }
     any_of<branch_value_t<A>...> await_resume() {
         fork_.rethrow_first();
         branch_base* at = fork_.branches();
@@ -104,6 +105,7 @@ public:
         for (A& inner : inner_) fork_.add(run_branch(fork_, inner));
         return fork_.start();
     }
+    [[nodiscard]] awaited_ref awaited() const noexcept { return awaited_of(fork_); }
     any_in_range<value> await_resume() {
         fork_.rethrow_first();
         std::vector<typename any_in_range<value>::late> others;

@@ -13,6 +13,7 @@
 #include "net/net_context.hpp"
 #include "runtime/home_check.hpp"
 #include "sluice/log.hpp"
+#include "sluice/task_dump.hpp"
 #include "sluice/timeout.hpp"
 
 namespace sluice::detail {
@@ -311,6 +312,11 @@ result<tcp_stream> accept_awaiter::await_resume() {
 void accept_awaiter::on_stop() noexcept {
     acceptor_.forget(*this);
     cancel();
+}
+
+void accept_awaiter::describe(await_description& into) const {
+    into.say("accept on fd " + std::to_string(acceptor_.descriptor()));
+    if (acceptor_.paused()) into.say(", which pauses at a limit");
 }
 
 void accept_awaiter::cancel() noexcept {

@@ -34,6 +34,8 @@ public:
     result<tcp_stream> take();
 
     [[nodiscard]] std::uint32_t connections() const noexcept { return connections_; }
+    [[nodiscard]] int descriptor() const noexcept { return listening_; }
+    [[nodiscard]] bool paused() const noexcept { return paused_; }
 
     //! The handle has gone.
     void close() noexcept;

@@ -9,6 +9,7 @@
 #include "net/connection.hpp"
 #include "net/descriptor_budget.hpp"
 #include "net/net_context.hpp"
+#include "sluice/task_dump.hpp"
 #include "sluice/tcp_stream.hpp"
 #include "sluice/this_coro.hpp"
 #include "sluice/timeout.hpp"
@@ -57,6 +58,10 @@ class connect_request final : public request {
 public:
     connect_request(net_context& net, int descriptor, const endpoint& to) noexcept
         : request(net, prepare), descriptor_(descriptor), to_(to) {}
+
+    void describe(await_description& into) const override {
+        into.say("connect on fd " + std::to_string(descriptor_) + " to " + to_.to_string());
+    }
 
 private:
     static void prepare(operation& op, io_uring_sqe& sqe) noexcept {

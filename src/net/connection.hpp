@@ -7,6 +7,7 @@
 #include "net/recv_source.hpp"
 #include "net/send_queue.hpp"
 #include "runtime/operation.hpp"
+#include "sluice/endpoint.hpp"
 #include "sluice/home_list.hpp"
 
 namespace sluice::detail {
@@ -81,6 +82,9 @@ private:
     send_queue send_;
     close_operation close_;
 };
+
+//! The address at the other end: the kernel's answer, EOPNOTSUPP for a registered descriptor.
+result<endpoint> peer_of(const connection& c);
 
 //! Whoever counts connections: a listener with a limit. Told when one of its connections has gone.
 class connection_owner {

@@ -61,6 +61,9 @@ public:
     void drop_away(connection& c) noexcept;
 
     void collect() noexcept override;
+    [[nodiscard]] bool lends(const void* data, const void* block) const noexcept override {
+        return buffers_->lends(data, block);
+    }
 
 private:
     void buffer_returned() noexcept;

@@ -79,6 +79,17 @@ rx_buffer provided_buffers::take(std::uint32_t cqe_flags, std::uint32_t size) no
     return rx_buffer::lend(b, data, size);
 }
 
+bool provided_buffers::lends(const void* data, const void* of) const noexcept {
+    // Any bits: compared as numbers.
+    const auto first = reinterpret_cast<std::uintptr_t>(blocks_.get());
+    const auto distance = reinterpret_cast<std::uintptr_t>(of) - first;
+    const std::size_t index = distance / sizeof(block);
+    if (distance % sizeof(block) != 0 || index >= count_ || blocks_[index].handles <= 0)
+        return false;
+    const auto start = reinterpret_cast<std::uintptr_t>(memory_) + index * size_;
+    return reinterpret_cast<std::uintptr_t>(data) - start < size_;
+}
+
 void provided_buffers::take_nothing(std::uint32_t cqe_flags) noexcept {
     if ((cqe_flags & IORING_CQE_F_BUF_MORE) != 0) return;
     block& b = block_of(cqe_flags);

@@ -43,6 +43,9 @@ public:
         collect_returns();
     }
 
+    //! See reactor_local::lends().
+    [[nodiscard]] bool lends(const void* data, const void* of) const noexcept;
+
     [[nodiscard]] std::uint32_t count() const noexcept { return count_; }
     //! Buffers in the kernel's hands, the one that is partly used included.
     [[nodiscard]] std::uint32_t in_ring() const noexcept { return in_ring_; }

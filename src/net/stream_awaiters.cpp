@@ -4,6 +4,8 @@
 #include "net/connection.hpp"
 #include "net/net_context.hpp"
 #include "runtime/home_check.hpp"
+#include "sluice/task_dump.hpp"
+#include "sluice/tcp_stream.hpp"
 
 namespace sluice::detail {
 
@@ -12,6 +14,15 @@ namespace {
 void check_home(const connection& c) noexcept {
     if (!c.orphaned()) detail::check_home(c.net().home(), "a tcp_stream");
 }
+
+// " on fd 7 from 192.0.2.1:80", with as much of it as is known.
+std::string place_of(const connection& c, const char* direction) {
+    const auto fixed = c.net().fixed();
+    std::string text = (fixed ? " on slot " : " on fd ") + std::to_string(c.descriptor());
+    if (auto peer = peer_of(c)) text += direction + peer->to_string();
+    return text;
+}
+
 }  // namespace
 
 void drop_connection(connection& c) noexcept {
@@ -49,6 +60,10 @@ void receive_awaiter::on_stop() noexcept {
     cancelled_ = true;
     connection_->receiving().forget(*this);
     wake();
+}
+
+void receive_awaiter::describe(await_description& into) const {
+    into.say("recv" + place_of(*connection_, " from "));
 }
 
 result<rx_buffer> recv_awaiter::await_resume() {
@@ -99,6 +114,13 @@ bool send_awaiter::await_suspend(std::coroutine_handle<> h, const environment& e
 
 void send_awaiter::on_stop() noexcept { connection_->sending().cancel(*this); }
 
+void send_awaiter::describe(await_description& into) const {
+    std::string what = "shutdown";
+    if (extent_ != send_extent::shutdown)
+        what = "send of " + std::to_string(total_) + " bytes, " + std::to_string(sent_) + " sent,";
+    into.say(what + place_of(*connection_, " to "));
+}
+
 // --- closing
 
 bool close_awaiter::await_suspend(std::coroutine_handle<> h, const environment& env) noexcept {
@@ -111,5 +133,7 @@ bool close_awaiter::await_suspend(std::coroutine_handle<> h, const environment& 
     std::exchange(connection_, nullptr)->close(this);
     return true;
 }
+
+void close_awaiter::describe(await_description& into) const { into.say("close"); }
 
 }  // namespace sluice::detail

@@ -35,6 +35,10 @@ result<endpoint> address_of(const detail::connection& c, address_call call) {
 
 }  // namespace
 
+result<endpoint> detail::peer_of(const connection& c) {
+    return address_of(c, &kernel::peer_address);
+}
+
 void tcp_stream::abort() noexcept {
     if (connection_ == nullptr) return;
     check_home(*connection_);
@@ -63,9 +67,7 @@ result<int> tcp_stream::option(int level, int name) const noexcept {
     return value;
 }
 
-result<endpoint> tcp_stream::peer() const {
-    return address_of(*connection_, &detail::kernel::peer_address);
-}
+result<endpoint> tcp_stream::peer() const { return detail::peer_of(*connection_); }
 
 result<endpoint> tcp_stream::local() const {
     return address_of(*connection_, &detail::kernel::local_address);

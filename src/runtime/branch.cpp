@@ -2,6 +2,7 @@
 #include "sluice/branch.hpp"
 
 #include "sluice/failure.hpp"
+#include "sluice/task_dump.hpp"
 
 namespace sluice::detail {
 
@@ -59,6 +60,12 @@ void fork::ended(branch_base& b) noexcept {
 
 void fork::stop_all() noexcept {
     for (branch_base* b = head_; b != nullptr; b = b->next_) b->stop_.request_stop();
+}
+
+void fork::describe(await_description& into) const {
+    into.say("branches");
+    for (const branch_base* b = head_; b != nullptr; b = b->next_)
+        into.child(awaited_ref::child(*b));
 }
 
 }  // namespace sluice::detail

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sluice/frame_pool.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <new>
 
@@ -33,7 +34,8 @@ void frame_pool::unpoison(void* p, std::size_t index) noexcept {
 void* frame_pool::allocate_slow(frame_pool* pool, std::size_t size) {
     auto* raw = static_cast<std::byte*>(std::malloc(size + sizeof(header)));
     if (raw == nullptr) throw std::bad_alloc{};
-    new (raw) header{pool, malloced};
+    new (raw)
+        header{pool, malloced, static_cast<std::uint32_t>(std::min<std::size_t>(size, UINT32_MAX))};
     if (pool != nullptr) ++pool->live_;
     return raw + sizeof(header);
 }
@@ -72,6 +74,13 @@ void* frame_pool::refill(std::size_t index) {
     ++live_;
     --pooled_;
     return block;
+}
+
+std::size_t frame_pool::usable_bytes(const void* p) noexcept {
+    const header& h = static_cast<const header*>(p)[-1];
+    if (current == nullptr || h.owner != current) return 0;
+    if (h.index == malloced) return h.malloced_bytes;
+    return h.index < classes ? (h.index + 1) * granule - sizeof(header) : 0;
 }
 
 void frame_pool::collect() noexcept {

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sluice/nursery.hpp"
 
+#include <spdlog/fmt/fmt.h>
+
 #include <stdexcept>
 
 #include "runtime/fatal.hpp"
 #include "runtime/home_check.hpp"
+#include "sluice/task_dump.hpp"
 
 namespace sluice {
 
@@ -145,6 +148,11 @@ result<void> nursery::outcome() {
     if (first_error_) return first_error_;
     if (any_cancelled_) return cancelled_error();
     return {};
+}
+
+void nursery::joined::describe(await_description& into) const {
+    into.say(fmt::format("the {} children of a nursery", scope_.children()));
+    into.scope(scope_);
 }
 
 std::size_t nursery::destroy_children() noexcept {

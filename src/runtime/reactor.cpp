@@ -12,6 +12,8 @@
 #include "runtime/home_check.hpp"
 #include "runtime/kernel/kernel.hpp"
 #include "runtime/reactor_io.hpp"
+#include "runtime/run_turn.hpp"
+#include "runtime/stall_detector.hpp"
 #include "sluice/log.hpp"
 #include "sluice/nursery.hpp"
 
@@ -20,8 +22,13 @@ namespace sluice {
 namespace {
 
 constinit thread_local reactor* current_reactor = nullptr;
+std::mutex list_mutex;
 
 }  // namespace
+
+//! Where scripts/gdb/sluice.py begins; by name, since a library has no debug information perhaps.
+extern "C" constinit reactor* sluice_first_reactor;
+constinit reactor* sluice_first_reactor = nullptr;
 
 //! What other threads hand over. A lock, because foreign threads are rare visitors.
 struct reactor::mailbox {
@@ -53,10 +60,17 @@ result<std::unique_ptr<reactor>> reactor::create_on(detail::kernel& kernel,
 
 result<void> reactor::start(detail::kernel& kernel) {
     current_reactor = this;
+    {
+        const std::lock_guard lock(list_mutex);
+        next_reactor_ = std::exchange(sluice_first_reactor, this);
+    }
     detail::frame_pool::current = frames_;
     io_ = std::make_unique<detail::reactor_io>(kernel, stats_);
     now_ = kernel.now();
     auto opened = io_->open(options_);
+    // A simulated clock says nothing of stalls.
+    if (opened && options_.stall_limit.count() > 0 && &kernel == &detail::linux_kernel())
+        stalls_ = std::make_unique<detail::stall_detector>(*this);
     if (opened) logger()->info("reactor {}: {}", index_, io_->found().summary());
     return opened;
 }
@@ -67,10 +81,17 @@ reactor::~reactor() {
         abandon();
         finish_abandoning();
     }
+    stalls_.reset();
     locals_.clear();
     root_.reset();
     io_.reset();
     current_reactor = nullptr;
+    {
+        const std::lock_guard lock(list_mutex);
+        reactor** at = &sluice_first_reactor;
+        while (*at != nullptr && *at != this) at = &(*at)->next_reactor_;
+        if (*at == this) *at = next_reactor_;
+    }
     frames_->retire();  // after all that lives in frames
 }
 
@@ -80,6 +101,7 @@ const features& reactor::ring_features() const noexcept { return io_->found(); }
 
 reactor_stats reactor::stats() const noexcept {
     reactor_stats s = stats_;
+    s.ready = queue_.size();
     s.live_operations = io_->live();
     s.live_frames = frames_->live();
     s.pooled_frames = frames_->pooled();
@@ -92,11 +114,14 @@ void reactor::update_time() noexcept { now_ = io_->below().now(); }
 void reactor::turn() {
     ++stats_.turns;
     update_time();
+    const std::int64_t begun = now_;
+    if (stalls_) stalls_->turn_begins(begun);
     frames_->collect();
     locals_.collect();
     if (mailbox_->pending.load(std::memory_order_acquire)) run_posted();
     stats_.timers_expired += timers_.expire(now_);
     stats_.resumes += queue_.run_turn(options_.ready_turn);
+    if (stalls_ && stalls_->turn_ended(begun, io_->below().now())) ++stats_.stalls;
     const bool waits = queue_.empty() && !abandoned_ && !finished();
     io_->end_turn(waits, timers_.next_deadline());
 }

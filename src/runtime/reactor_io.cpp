@@ -6,6 +6,7 @@
 
 #include "runtime/fatal.hpp"
 #include "runtime/probe.hpp"
+#include "runtime/probes.hpp"
 #include "sluice/log.hpp"
 #include "sluice/timer.hpp"
 
@@ -103,6 +104,7 @@ bool reactor_io::fill(submission& s) noexcept {
     if (is_request) {
         op.prepare_(op, *sqe);
         sqe->user_data = identity;
+        SLUICE_PROBE_SUBMIT(&op, sqe->opcode, sqe->fd);
     } else {
         io_uring_prep_cancel64(sqe, identity, 0);
         sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
@@ -217,6 +219,7 @@ void reactor_io::dispatch() noexcept {
 }
 
 void reactor_io::complete(operation& op, std::int32_t result, std::uint32_t flags) noexcept {
+    SLUICE_PROBE_COMPLETE(&op, result, flags);
     if ((flags & IORING_CQE_F_MORE) == 0) {
         op.live_ = false;
         --live_;

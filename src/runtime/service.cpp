@@ -4,10 +4,13 @@
 #include <spdlog/spdlog.h>
 
 #include <atomic>
+#include <csignal>
+#include <cstdio>
 #include <mutex>
 #include <thread>
 
 #include "runtime/kernel/process.hpp"
+#include "runtime/kernel/timed_wait.hpp"
 #include "sluice/cpu_set.hpp"
 #include "sluice/log.hpp"
 #include "sluice/timeout.hpp"
@@ -78,7 +81,7 @@ struct service::worker {
     std::exception_ptr failure;
 
     void run(const service_options& options, const start_function& begin, bool until_idle);
-    void post(std::function<void(reactor&)> fn);
+    bool post(std::function<void(reactor&)> fn);
     void publish(reactor* r, stop_sequence* s) {
         const std::lock_guard lock(mutex);
         home = r;
@@ -116,9 +119,11 @@ void service::worker::run(const service_options& options, const start_function& 
     failure = r.root().first_exception();
 }
 
-void service::worker::post(std::function<void(reactor&)> fn) {
+bool service::worker::post(std::function<void(reactor&)> fn) {
     const std::lock_guard lock(mutex);
-    if (home != nullptr) home->post([fn = std::move(fn), r = home] { fn(*r); });
+    if (home == nullptr) return false;
+    home->post([fn = std::move(fn), r = home] { fn(*r); });
+    return true;
 }
 
 service::service(service_options options) : options_(std::move(options)) {
@@ -159,9 +164,12 @@ result<void> service::start_with(start_function begin, bool until_idle) {
 }
 
 result<stop_report> service::run_with(start_function begin) {
-    std::optional<detail::stop_signals> signals;
-    if (options_.handle_signals) {
-        auto blocked = detail::stop_signals::block();
+    std::optional<detail::watched_signals> signals;
+    std::vector<int> wanted;
+    if (options_.handle_signals) wanted = {SIGINT, SIGTERM};
+    if (options_.dump_on_sigquit) wanted.push_back(SIGQUIT);
+    if (!wanted.empty()) {
+        auto blocked = detail::watched_signals::block(wanted);
         if (!blocked) return blocked.error();
         signals.emplace(std::move(*blocked));
     }
@@ -169,6 +177,10 @@ result<stop_report> service::run_with(start_function begin) {
     if (!signals) return wait();
     std::thread watcher([&] {
         while (const int signal = signals->wait()) {
+            if (signal == SIGQUIT) {
+                std::fputs(to_string(dump_tasks()).c_str(), stderr);
+                continue;
+            }
             logger()->info("signal {}: stopping", signal);
             request_stop();
         }
@@ -179,8 +191,45 @@ result<stop_report> service::run_with(start_function begin) {
     return report;
 }
 
-void service::post(unsigned index, std::function<void(reactor&)> fn) {
-    workers_.at(index)->post(std::move(fn));
+bool service::post(unsigned index, std::function<void(reactor&)> fn) {
+    return workers_.at(index)->post(std::move(fn));
+}
+
+std::vector<task_dump> service::dump_tasks(const dump_limits& limits) {
+    // Shared with reactors that answer when nobody waits any more.
+    struct collection {
+        explicit collection(std::size_t n) : answers(n), arrivals(n) {}
+        std::mutex mutex;
+        std::vector<task_dump> answers;
+        detail::timed_countdown arrivals;
+
+        void answer(std::size_t i, reactor& home, const dump_limits& limits) {
+            task_dump made = sluice::dump_tasks(home, limits);
+            const std::lock_guard lock(mutex);
+            answers[i] = std::move(made);
+        }
+    };
+    auto all = std::make_shared<collection>(workers_.size());
+    for (std::size_t i = 0; i < workers_.size(); ++i) {
+        worker& w = *workers_[i];
+        all->answers[i] = {.reactor = w.report.index, .answered = false};
+        const std::lock_guard lock(w.mutex);
+        if (w.home != nullptr && w.home != reactor::current()) {
+            w.home->post([all, limits, i, home = w.home]() noexcept {
+                all->answer(i, *home, limits);
+                all->arrivals.arrive();
+            });
+            continue;
+        }
+        if (w.home != nullptr)
+            all->answer(i, *w.home, limits);
+        else
+            all->answers[i].answered = true;  // it has ended
+        all->arrivals.arrive();
+    }
+    all->arrivals.wait(options_.dump_timeout);
+    const std::lock_guard lock(all->mutex);
+    return all->answers;
 }
 
 void service::request_stop() noexcept {

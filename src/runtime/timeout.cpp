@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sluice/timeout.hpp"
 
+#include "sluice/task_dump.hpp"
+
 namespace sluice::detail {
 
 std::int64_t deadline_after(reactor& home, std::chrono::nanoseconds d) noexcept {
@@ -21,6 +23,19 @@ bool sleep_awaiter::await_suspend(std::coroutine_handle<> h, const environment& 
     env.home.timers().insert(
         *this, absolute_ ? time_ : deadline_after(env.home, std::chrono::nanoseconds{time_}));
     return true;
+}
+
+void describe_limit(await_description& into, const timer_node& timer, awaited_ref inside) {
+    into.inside(inside);
+    if (timer.armed())
+        into.until(timer.deadline());
+    else
+        into.say("that was cancelled: ");
+}
+
+void sleep_awaiter::describe(await_description& into) const {
+    into.say("sleep");
+    if (armed()) into.until(deadline());
 }
 
 void sleep_awaiter::on_stop() noexcept {

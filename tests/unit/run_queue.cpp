@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "sluice/run_queue.hpp"
+#include "runtime/run_turn.hpp"
 
 #include <doctest/doctest.h>
 

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 
@@ -40,6 +41,11 @@ public:
     virtual void keep_from_children(void* address, std::size_t length) noexcept = 0;
 
     virtual int socket(int domain, int type, int protocol) noexcept = 0;
+    //! Two stream sockets connected to each other: socketpair(2).
+    virtual int connected_pair(int (&ends)[2]) noexcept {
+        static_cast<void>(ends);
+        return -EOPNOTSUPP;
+    }
     virtual int bind(int fd, const sockaddr* address, socklen_t length) noexcept = 0;
     virtual int listen(int fd, int backlog) noexcept = 0;
     virtual int set_option(int fd, int level, int name, const void* value,

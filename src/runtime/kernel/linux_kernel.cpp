@@ -79,6 +79,9 @@ public:
     int socket(int domain, int type, int protocol) noexcept override {
         return checked(::socket(domain, type | SOCK_CLOEXEC, protocol));
     }
+    int connected_pair(int (&ends)[2]) noexcept override {
+        return checked(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends));
+    }
     int bind(int fd, const sockaddr* address, socklen_t length) noexcept override {
         return checked(::bind(fd, address, length));
     }

@@ -69,26 +69,25 @@ std::optional<std::string> cgroup_folder() {
 
 unsigned interface_index(const std::string& name) { return ::if_nametoindex(name.c_str()); }
 
-result<stop_signals> stop_signals::block() {
+result<watched_signals> watched_signals::block(std::span<const int> signals) {
     sigset_t set;
     sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
+    for (const int signal : signals) sigaddset(&set, signal);
     sigset_t before;
     if (const int failed = ::pthread_sigmask(SIG_BLOCK, &set, &before); failed != 0)
         return errno_error(failed);
-    stop_signals made{::signalfd(-1, &set, SFD_CLOEXEC), ::eventfd(0, EFD_CLOEXEC), before};
+    watched_signals made{::signalfd(-1, &set, SFD_CLOEXEC), ::eventfd(0, EFD_CLOEXEC), before};
     if (made.signals_ < 0 || made.wake_ < 0) return errno_error(errno);
     return made;
 }
 
-stop_signals::stop_signals(stop_signals&& other) noexcept
+watched_signals::watched_signals(watched_signals&& other) noexcept
     : signals_(std::exchange(other.signals_, -1)),
       wake_(std::exchange(other.wake_, -1)),
       before_(other.before_),
       owns_mask_(std::exchange(other.owns_mask_, false)) {}
 
-stop_signals::~stop_signals() {
+watched_signals::~watched_signals() {
     if (signals_ >= 0) {
         // Those that came while it ended were meant for what has ended.
         const int flags = ::fcntl(signals_, F_GETFL);
@@ -101,7 +100,7 @@ stop_signals::~stop_signals() {
     if (owns_mask_) ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
 }
 
-int stop_signals::wait() noexcept {
+int watched_signals::wait() noexcept {
     std::array<pollfd, 2> waited{{{signals_, POLLIN, 0}, {wake_, POLLIN, 0}}};
     for (;;) {
         if (::poll(waited.data(), waited.size(), -1) < 0) continue;  // EINTR
@@ -112,7 +111,7 @@ int stop_signals::wait() noexcept {
     }
 }
 
-void stop_signals::interrupt() noexcept {
+void watched_signals::interrupt() noexcept {
     const std::uint64_t one = 1;
     [[maybe_unused]] const auto written = ::write(wake_, &one, sizeof one);
 }

@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -33,14 +34,14 @@ std::optional<std::string> cgroup_folder();
 //! The index of a network interface; 0 if there is none of that name: if_nametoindex(3).
 unsigned interface_index(const std::string& name);
 
-//! Waits for SIGINT and SIGTERM on behalf of a program that asked for it: signalfd(2). While it
-//! lives, both are blocked in the calling thread and in the threads that it starts.
-class stop_signals {
+//! Waits for signals on behalf of a program that asked for it: signalfd(2). While it lives, they
+//! are blocked in the calling thread and in the threads that it starts.
+class watched_signals {
 public:
-    static result<stop_signals> block();
-    stop_signals(stop_signals&& other) noexcept;
-    stop_signals& operator=(stop_signals&&) = delete;
-    ~stop_signals();
+    static result<watched_signals> block(std::span<const int> signals);
+    watched_signals(watched_signals&& other) noexcept;
+    watched_signals& operator=(watched_signals&&) = delete;
+    ~watched_signals();
 
     //! The signal's number; 0 after interrupt().
     int wait() noexcept;
@@ -49,7 +50,7 @@ public:
     void interrupt() noexcept;
 
 private:
-    stop_signals(int signals, int wake, const sigset_t& before) noexcept
+    watched_signals(int signals, int wake, const sigset_t& before) noexcept
         : signals_(signals), wake_(wake), before_(before) {}
     int signals_;
     int wake_;

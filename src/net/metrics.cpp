@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sluice/metrics.hpp"
+
+#include <spdlog/fmt/fmt.h>
+
+#include "runtime/prometheus.hpp"
+#include "sluice/reactor.hpp"
+
+namespace sluice {
+
+namespace {
+
+enum class kind : bool { counter, gauge };
+
+struct description {
+    const char* name;
+    const char* help;
+    kind what;
+    std::int64_t (*value)(const reactor_metrics&);
+};
+
+// Where a member of reactor_stats or net_stats comes from.
+template <auto Part, auto Member>
+std::int64_t get(const reactor_metrics& m) {
+    return static_cast<std::int64_t>(m.*Part.*Member);
+}
+template <auto Member>
+constexpr auto runtime = get<&reactor_metrics::runtime, Member>;
+template <auto Member>
+constexpr auto net = get<&reactor_metrics::net, Member>;
+
+using r = reactor_stats;
+using n = net_stats;
+
+// One line for each; a new counter needs nothing else.
+constexpr description descriptions[] = {
+    {"sluice_reactor_current", "1 when the reactor answered this scrape, 0 for older values.",
+     kind::gauge, [](const reactor_metrics& m) -> std::int64_t { return m.current ? 1 : 0; }},
+    {"sluice_turns_total", "Turns of the loop.", kind::counter, runtime<&r::turns>},
+    {"sluice_enters_total", "Calls of io_uring_enter.", kind::counter, runtime<&r::enters>},
+    {"sluice_sqes_total", "Requests submitted.", kind::counter, runtime<&r::sqes>},
+    {"sluice_cqes_total", "Completions reaped.", kind::counter, runtime<&r::cqes>},
+    {"sluice_resumes_total", "Coroutines taken from the ready list.", kind::counter,
+     runtime<&r::resumes>},
+    {"sluice_cq_overflows_total", "Turns that found the completion queue overflowed.",
+     kind::counter, runtime<&r::cq_overflows>},
+    {"sluice_sq_full_parks_total", "Submissions that waited for room in the submission queue.",
+     kind::counter, runtime<&r::sq_full_parks>},
+    {"sluice_timers_expired_total", "Sleeps and timeouts that came due.", kind::counter,
+     runtime<&r::timers_expired>},
+    {"sluice_wake_ups_total", "Wake-ups by other threads.", kind::counter, runtime<&r::wake_ups>},
+    {"sluice_task_failures_total", "Failures in nurseries that collect.", kind::counter,
+     runtime<&r::task_failures>},
+    {"sluice_tasks_destroyed_total", "Tasks destroyed at the hard deadline of a stop.",
+     kind::counter, runtime<&r::tasks_destroyed>},
+    {"sluice_stalls_total", "Turns that took longer than stall_limit.", kind::counter,
+     runtime<&r::stalls>},
+    {"sluice_ready_coroutines", "Length of the ready list.", kind::gauge, runtime<&r::ready>},
+    {"sluice_live_operations", "Operations at the kernel.", kind::gauge,
+     runtime<&r::live_operations>},
+    {"sluice_live_frames", "Coroutine frames and pooled objects in use.", kind::gauge,
+     runtime<&r::live_frames>},
+    {"sluice_pooled_frames", "Frames that are kept for the next.", kind::gauge,
+     runtime<&r::pooled_frames>},
+    {"sluice_live_timers", "Sleeps and timeouts that wait.", kind::gauge, runtime<&r::live_timers>},
+    {"sluice_connections_accepted_total", "Connections accepted.", kind::counter,
+     net<&n::accepted>},
+    {"sluice_connections_made_total", "Connections made to others.", kind::counter,
+     net<&n::connected>},
+    {"sluice_connections_closed_total", "Connections closed.", kind::counter, net<&n::closed>},
+    {"sluice_open_connections", "Connections, those being closed included.", kind::gauge,
+     net<&n::open>},
+    {"sluice_received_bytes_total", "Payload received.", kind::counter, net<&n::bytes_in>},
+    {"sluice_sent_bytes_total", "Payload taken by the kernel.", kind::counter, net<&n::bytes_out>},
+    {"sluice_receives_total", "Completions with data.", kind::counter, net<&n::receives>},
+    {"sluice_sends_total", "Send requests that went to the kernel.", kind::counter, net<&n::sends>},
+    {"sluice_sends_joined_total", "Sends that shared a request.", kind::counter,
+     net<&n::sends_joined>},
+    {"sluice_enobufs_total", "Receives that ended for want of buffers.", kind::counter,
+     net<&n::enobufs>},
+    {"sluice_receives_rearmed_total", "Of those, armed again.", kind::counter, net<&n::rearmed>},
+    {"sluice_receives_capped_total", "Receives not armed again because too much waited.",
+     kind::counter, net<&n::capped>},
+    {"sluice_slices_copied_total", "Slices copied out to free their buffer.", kind::counter,
+     net<&n::copied_out>},
+    {"sluice_accept_pauses_total", "Pauses in accepting, at a limit.", kind::counter,
+     net<&n::accept_pauses>},
+    {"sluice_accepts_refused_total", "Connections closed at once for want of descriptors.",
+     kind::counter, net<&n::accept_refused>},
+    {"sluice_send_limit_hits_total", "Sends refused because too many waited.", kind::counter,
+     net<&n::send_limit_hit>},
+    {"sluice_provided_buffers", "Receive buffers.", kind::gauge, net<&n::buffers_total>},
+    {"sluice_kernel_buffers", "Receive buffers in the kernel's hands.", kind::gauge,
+     net<&n::buffers_kernel>},
+    {"sluice_held_buffers", "Handles of received memory that are alive.", kind::gauge,
+     net<&n::buffers_lent>},
+};
+
+}  // namespace
+
+reactor_metrics metrics_of(reactor& home) {
+    reactor_metrics m;
+    m.reactor = home.index();
+    m.runtime = home.stats();
+    m.net = net_stats_of(home);
+    return m;
+}
+
+void write_prometheus(std::span<const reactor_metrics> reactors, std::string& to) {
+    for (const description& d : descriptions) {
+        detail::prometheus_family(to, d.name, d.help,
+                                  d.what == kind::counter ? "counter" : "gauge");
+        for (const reactor_metrics& m : reactors)
+            to += fmt::format("{}{{reactor=\"{}\"}} {}\n", d.name, m.reactor, d.value(m));
+    }
+}
+
+}  // namespace sluice
