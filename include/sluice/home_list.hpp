@@ -24,6 +24,15 @@ public:
         return head == nullptr;
     }
 
+    //! The same for several at once: a chain from `first` to `last`, linked through next_home.
+    bool push_chain(home_node& first, home_node& last) noexcept {
+        home_node* head = head_.load(std::memory_order_relaxed);
+        do last.next_home = head;
+        while (!head_.compare_exchange_weak(head, &first, std::memory_order_seq_cst,
+                                            std::memory_order_relaxed));
+        return head == nullptr;
+    }
+
     [[nodiscard]] bool empty() const noexcept {
         return head_.load(std::memory_order_seq_cst) == nullptr;
     }

@@ -7,6 +7,13 @@
 
 namespace sluice {
 
+//! How a reactor ends the sleep of another one.
+enum class wake_method : std::uint8_t {
+    automatic,  //!< the better one that the kernel has: msg_ring
+    msg_ring,   //!< IORING_OP_MSG_RING (Linux 6.1 for the rings used here), else event_fd
+    event_fd,   //!< a write(2) to an eventfd(2) for each sleeper
+};
+
 struct reactor_options {
     std::uint32_t sq_entries = 1024;  //!< submission queue; full: flushed, then submitters wait
     std::uint32_t cq_entries =
@@ -30,6 +37,15 @@ struct reactor_options {
     std::chrono::microseconds busy_poll{0};  //!< NAPI busy polling of the ring (kernel 6.9)
     bool registered_descriptors = false;     //!< sockets live in the ring's own file table
     std::uint32_t registered_descriptor_slots = 16384;
+
+    // Between threads.
+    wake_method cross_core_wake = wake_method::automatic;
+    std::uint32_t call_queue = 256;      //!< calls to one other reactor that wait there; a power
+                                         //!< of two, or rounded up to one; full: callers wait
+    std::uint32_t max_posts = 4096;      //!< functions of other threads that wait for their turn
+    std::uint32_t blocking_threads = 4;  //!< that run blocking() calls, of a service together
+    std::uint32_t blocking_queue = 64;   //!< calls of one reactor that wait for a thread; further
+                                         //!< ones wait on the reactor
 
     // Provided buffers for receives in copy mode: `recv_buffers` x `recv_buffer_size` bytes.
     std::uint32_t recv_buffers = 256;            //!< rounded up to a power of two, at most 32768

@@ -24,9 +24,22 @@ namespace sluice {
 class nursery;
 
 namespace detail {
+
+//! What another thread hands to a reactor.
+class delivery : public home_node {
+public:
+    //! On the reactor's thread. It must not resume a coroutine.
+    virtual void arrived() noexcept = 0;
+
+protected:
+    ~delivery() = default;
+};
+
 class reactor_io;
 class kernel;
 class stall_detector;
+class mesh_port;
+class helper_pool;
 }  // namespace detail
 
 //! One thread, one io_uring, and the coroutines that live on it. Everything that belongs to a
@@ -80,11 +93,20 @@ public:
     void abandon() noexcept;
     [[nodiscard]] bool abandoned() const noexcept { return abandoned_; }
 
-    //! Runs `fn` on the reactor's thread, soon. From any thread. The function must not throw.
+    //! Runs `fn` on the reactor's thread, soon. From any thread, while the reactor exists. The
+    //! function must not throw. Never refused: for what must not fail, such as a stop.
     void post(std::function<void()> fn);
+
+    //! The same with a limit, for what programs do often. Error: ENOBUFS when
+    //! reactor_options::max_posts functions wait already; counted in posts_refused.
+    result<void> post_from_any_thread(std::function<void()> fn);
 
     //! Throws away what was posted and has not been run: for the end of a reactor.
     void drop_posted();
+
+    //! Hands over an object that is linked through itself, so that this can't fail. From any
+    //! thread, while the reactor exists.
+    void deliver(detail::delivery& d) noexcept;
 
     //! The reactor whose thread this is; null elsewhere.
     static reactor* current() noexcept;
@@ -113,15 +135,27 @@ public:
     [[nodiscard]] detail::drain_list& drain_listeners() noexcept { return drain_listeners_; }
     [[nodiscard]] detail::reactor_locals& locals() noexcept { return locals_; }
 
+    //! Objects in frames of this reactor that other threads hold: it doesn't end before them.
+    [[nodiscard]] std::size_t& lent() noexcept { return lent_; }
+
+    // For the service.
+    [[nodiscard]] detail::mesh_port* port() const noexcept { return port_; }
+    void set_port(detail::mesh_port* p) noexcept { port_ = p; }
+    //! The threads of blocking() calls; a reactor without a service has its own.
+    [[nodiscard]] detail::helper_pool& helpers();
+    void set_helpers(std::shared_ptr<detail::helper_pool> pool) noexcept;
+
 private:
     reactor(const reactor_options& options, unsigned index);
     result<void> start(detail::kernel& kernel);
     void turn();
     void run_loop();
-    [[nodiscard]] bool finished() const noexcept;
+    [[nodiscard]] bool finished() noexcept;
     [[nodiscard]] bool idle() const noexcept;
     void run_posted();
+    void take_arrivals() noexcept;
     void finish_abandoning();
+    void wait_for_lent();
 
     static constexpr std::int64_t abandon_limit_ns = 5'000'000'000;
     static constexpr std::int64_t abandon_step_ns = 1'000'000;
@@ -138,6 +172,10 @@ private:
     bool until_idle_ = false;
     reactor_stats stats_;
     detail::frame_pool* frames_;
+    detail::home_list arrivals_;
+    std::size_t lent_ = 0;
+    detail::mesh_port* port_ = nullptr;
+    std::shared_ptr<detail::helper_pool> helpers_;
     std::unique_ptr<mailbox> mailbox_;
     std::unique_ptr<detail::reactor_io> io_;
     detail::drain_list drain_listeners_;

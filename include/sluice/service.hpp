@@ -18,6 +18,7 @@
 #include "sluice/options.hpp"
 #include "sluice/reactor.hpp"
 #include "sluice/result.hpp"
+#include "sluice/sharded.hpp"
 #include "sluice/stats.hpp"
 #include "sluice/task_dump.hpp"
 
@@ -63,8 +64,14 @@ struct stop_report {
     [[nodiscard]] std::string to_string() const;
 };
 
+namespace detail {
+class mesh;
+class helper_pool;
+}  // namespace detail
+
 //! Owns a thread with a reactor for each CPU. Can be started from any thread, several times in
-//! a process.
+//! a process. Its reactors are neighbours: on() works between them, and they end together, when
+//! none of them has anything to do.
 class service {
 public:
     explicit service(service_options options = {});
@@ -72,9 +79,22 @@ public:
     service(const service&) = delete;
     service& operator=(const service&) = delete;
 
-    //! Starts the reactors and runs `co_main(reactor&)`, which returns a task, on each. Returns
-    //! when all rings are set up; the reactors run until request_stop(). Errors: those of
-    //! reactor::create(), explained by explain_ring_error(), and of starting a thread.
+    //! Makes a sharded<T>, of which each reactor will have one T made from `args`. The service owns
+    //! it, and it lives as long as the service. Before start(); what is added first is started
+    //! first and stopped last.
+    template <class T, class... Args>
+    sharded<T>& add_sharded(Args... args) {
+        auto made = std::make_unique<sharded<T>>(reactors(), std::move(args)...);
+        sharded<T>& reference = *made;
+        add(std::move(made));
+        return reference;
+    }
+
+    //! Starts the reactors, then what was added, then runs `co_main(reactor&)`, which returns a
+    //! task, on each. Returns when all of what was added has started; the reactors run until
+    //! request_stop(). Errors: those of reactor::create(), explained by explain_ring_error(), of
+    //! starting a thread, and those of what was added, whose exceptions it throws; everything has
+    //! been stopped again then.
     template <class Main>
     result<void> start(Main co_main) {
         return start_with(spawner(std::move(co_main)), false);
@@ -104,26 +124,41 @@ public:
     }
 
     //! Runs `fn(reactor&)` on a reactor, between two turns; false: it has ended. From any thread,
-    //! while the service runs. The function must not throw.
+    //! while the service runs. The function must not throw. Without a limit: for what must not
+    //! fail; programs use post_from_any_thread().
     bool post(unsigned index, std::function<void(reactor&)> fn);
 
     //! Runs `fn()`, which returns a task<T>, on a reactor, from any thread, while the service runs.
-    //! The future gets the value or the exception; std::future_error (broken promise) when the
-    //! reactor ended before.
+    //! The future gets the value or the exception; std::future_error (broken promise) when the work
+    //! of the service ended before; boost::system::system_error with ENOBUFS when
+    //! reactor_options::max_posts functions wait there already.
     template <class F>
     auto submit(unsigned index, F fn) {
         using value = await_result_t<std::invoke_result_t<F&>>;
         auto promise = std::make_shared<std::promise<value>>();
         auto future = promise->get_future();
-        post(index, [promise, fn = std::move(fn)](reactor& home) mutable {
+        auto posted = offer(index, [promise, fn = std::move(fn)](reactor& home) mutable {
             home.spawn(fulfil<value, F>, std::move(promise), std::move(fn));
         });
+        if (!posted && posted.error() != error::draining)
+            promise->set_exception(
+                std::make_exception_ptr(boost::system::system_error(posted.error())));
         return future;
+    }
+
+    //! Runs `fn(reactor&)`, which must not throw, on a reactor, soon; from any thread. Errors:
+    //! ENOBUFS when reactor_options::max_posts functions wait there already (counted in
+    //! posts_refused); error::draining when the service does not run. A function that was taken is
+    //! thrown away when the work of the service ends before its turn.
+    result<void> post_from_any_thread(unsigned index, std::function<void(reactor&)> fn) {
+        return offer(index, std::move(fn));
     }
 
 private:
     using start_function = std::function<void(reactor&)>;
     struct worker;
+    struct meeting;
+    class lifecycle;
 
     template <class Main>
     static start_function spawner(Main co_main) {
@@ -147,8 +182,16 @@ private:
 
     result<void> start_with(start_function begin, bool until_idle);
     result<stop_report> run_with(start_function begin);
+    result<void> offer(unsigned index, std::function<void(reactor&)> fn);
+    void add(std::unique_ptr<detail::sharded_base> made);
+    void clear();
 
     service_options options_;
+    std::vector<std::unique_ptr<detail::sharded_base>> sharded_;
+    std::unique_ptr<lifecycle> lifecycle_;
+    std::unique_ptr<detail::mesh> mesh_;
+    std::shared_ptr<detail::helper_pool> helpers_;
+    std::unique_ptr<meeting> meeting_;
     std::vector<std::unique_ptr<worker>> workers_;
 };
 

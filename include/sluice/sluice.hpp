@@ -4,6 +4,7 @@
 
 #include "sluice/async_generator.hpp"
 #include "sluice/background.hpp"
+#include "sluice/blocking.hpp"
 #include "sluice/broadcast.hpp"
 #include "sluice/buffer.hpp"
 #include "sluice/buffer_chain.hpp"
@@ -28,6 +29,7 @@
 #include "sluice/mutex.hpp"
 #include "sluice/net_stats.hpp"
 #include "sluice/nursery.hpp"
+#include "sluice/on.hpp"
 #include "sluice/oneshot.hpp"
 #include "sluice/options.hpp"
 #include "sluice/or_return.hpp"
@@ -36,6 +38,7 @@
 #include "sluice/retry.hpp"
 #include "sluice/semaphore.hpp"
 #include "sluice/service.hpp"
+#include "sluice/sharded.hpp"
 #include "sluice/shielded.hpp"
 #include "sluice/stats.hpp"
 #include "sluice/stop.hpp"

@@ -26,6 +26,28 @@ bool has_receive_limit(ring& r) {
     return answer == -EBADF;
 }
 
+// Whether a message arrives, sent to the ring itself: a ring with deferred task work takes it in
+// the same way from everyone.
+bool has_message_ring(ring& r) noexcept {
+    constexpr std::uint64_t request = 2;
+    constexpr std::uint64_t message = 4;
+    io_uring_sqe* sqe = r.next_sqe();
+    io_uring_prep_msg_ring(sqe, r.descriptor(), 0, message, 0);
+    sqe->user_data = request;
+    bool arrived = false;
+    bool answered = false;
+    bool refused = false;
+    for (int tries = 0; tries < 10 && !refused && !(arrived && answered); ++tries) {
+        r.enter(1, 100'000'000, 0);
+        r.reap([&](std::uint64_t user_data, std::int32_t result, std::uint32_t) {
+            arrived = arrived || user_data == message;
+            answered = answered || user_data == request;
+            refused = refused || (user_data == request && result < 0);
+        });
+    }
+    return arrived && !refused;
+}
+
 bool has_incremental_buffers(ring& r) noexcept {
     io_uring_buf_reg registration{};
     registration.ring_entries = 8;
@@ -44,6 +66,9 @@ void probe_operations(ring& r, features& found) {
     const bool limit = has_receive_limit(r);
     found.set(feature_receive_limit, limit,
               limit ? "" : "needs kernel 6.17; receives are held back by cancelling them");
+    const bool messages = has_message_ring(r);
+    found.set(feature_message_ring, messages,
+              messages ? "" : "the kernel refuses it; reactors wake each other by eventfd");
     const bool incremental = has_incremental_buffers(r);
     found.set(feature_incremental_buffers, incremental,
               incremental ? "" : "needs kernel 6.12; each receive takes a whole buffer");

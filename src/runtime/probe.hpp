@@ -9,6 +9,8 @@ namespace sluice::detail {
 //! Names of features that the net layer asks for.
 inline constexpr const char* feature_receive_limit = "RECV_LIMIT";
 inline constexpr const char* feature_incremental_buffers = "PBUF_RING_INC";
+//! Asked for by the runtime itself.
+inline constexpr const char* feature_message_ring = "MSG_RING";
 
 //! Tries on a ring on which nothing else has been submitted yet.
 void probe_operations(ring& r, features& found);

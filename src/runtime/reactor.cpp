@@ -9,8 +9,10 @@
 #include <vector>
 
 #include "runtime/fatal.hpp"
+#include "runtime/helper_pool.hpp"
 #include "runtime/home_check.hpp"
 #include "runtime/kernel/kernel.hpp"
+#include "runtime/mesh.hpp"
 #include "runtime/reactor_io.hpp"
 #include "runtime/run_turn.hpp"
 #include "runtime/stall_detector.hpp"
@@ -35,6 +37,7 @@ struct reactor::mailbox {
     std::mutex mutex;
     std::vector<std::function<void()>> posted;
     std::atomic<bool> pending{false};
+    std::atomic<std::uint64_t> refused{0};
 };
 
 reactor::reactor(const reactor_options& options, unsigned index)
@@ -82,7 +85,10 @@ reactor::~reactor() {
         finish_abandoning();
     }
     stalls_.reset();
+    if (helpers_) helpers_->leave();
+    helpers_.reset();
     locals_.clear();
+    if (port_ != nullptr) port_->detach();
     root_.reset();
     io_.reset();
     current_reactor = nullptr;
@@ -106,6 +112,7 @@ reactor_stats reactor::stats() const noexcept {
     s.live_frames = frames_->live();
     s.pooled_frames = frames_->pooled();
     s.live_timers = timers_.size();
+    s.posts_refused = mailbox_->refused.load(std::memory_order_relaxed);
     return s;
 }
 
@@ -118,6 +125,8 @@ void reactor::turn() {
     if (stalls_) stalls_->turn_begins(begun);
     frames_->collect();
     locals_.collect();
+    if (!arrivals_.empty()) take_arrivals();
+    if (port_ != nullptr) port_->collect();
     if (mailbox_->pending.load(std::memory_order_acquire)) run_posted();
     stats_.timers_expired += timers_.expire(now_);
     stats_.resumes += queue_.run_turn(options_.ready_turn);
@@ -130,10 +139,14 @@ bool reactor::idle() const noexcept {
     return root_->children() == 0 && queue_.empty() && io_->live() == 0;
 }
 
-bool reactor::finished() const noexcept { return (draining_ || until_idle_) && idle(); }
+// Neighbours end together, because any of them may still need the others.
+bool reactor::finished() noexcept {
+    if (!draining_ && !until_idle_) return false;
+    return port_ != nullptr ? port_->finished() : idle();
+}
 
 void reactor::run_loop() {
-    while (!finished()) {
+    while (abandoned_ || !finished()) {
         if (abandoned_) {
             finish_abandoning();
             return;
@@ -165,9 +178,23 @@ void reactor::abandon() noexcept {
     request_stop();
     abandoned_ = true;
     queue_.halt();
+    if (port_ != nullptr) port_->halt();
+}
+
+// Frames are not destroyed while other threads refer to them. Other reactors answer, because they
+// are stopped as well; a blocking call has to return.
+void reactor::wait_for_lent() {
+    while (lent_ != 0) {
+        if (port_ != nullptr) port_->collect();
+        take_arrivals();
+        if (lent_ == 0) break;
+        io_->cancel_everything();
+        io_->end_turn(true, io_->below().now() + abandon_step_ns);
+    }
 }
 
 void reactor::finish_abandoning() {
+    wait_for_lent();
     // Two rounds: the operations that coroutines wait in, and those that their destructors start.
     for (int round = 0; round < 2; ++round) {
         const std::int64_t give_up = io_->below().now() + abandon_limit_ns;
@@ -178,7 +205,15 @@ void reactor::finish_abandoning() {
         if (io_->live() != 0)
             detail::fatal("reactor %u: %llu operations did not end when they were cancelled",
                           index_, static_cast<unsigned long long>(io_->live()));
-        if (round == 0) stats_.tasks_destroyed += root_->destroy_children();
+        if (round != 0) break;
+        stats_.tasks_destroyed += root_->destroy_children();
+        if (port_ != nullptr) stats_.tasks_destroyed += port_->work().destroy_children();
+    }
+    if (port_ == nullptr) return;
+    port_->leave();
+    while (!port_->all_have_ended()) {
+        io_->end_turn(true, io_->below().now() + abandon_step_ns);
+        port_->collect();
     }
 }
 
@@ -188,6 +223,40 @@ void reactor::post(std::function<void()> fn) {
         mailbox_->posted.push_back(std::move(fn));
     }
     if (!mailbox_->pending.exchange(true, std::memory_order_acq_rel)) io_->wake();
+}
+
+result<void> reactor::post_from_any_thread(std::function<void()> fn) {
+    {
+        const std::lock_guard lock(mailbox_->mutex);
+        if (mailbox_->posted.size() >= options_.max_posts) {
+            mailbox_->refused.fetch_add(1, std::memory_order_relaxed);
+            return errno_error(ENOBUFS);
+        }
+        mailbox_->posted.push_back(std::move(fn));
+    }
+    if (!mailbox_->pending.exchange(true, std::memory_order_acq_rel)) io_->wake();
+    return {};
+}
+
+void reactor::deliver(detail::delivery& a) noexcept {
+    if (arrivals_.push(a)) io_->wake();
+}
+
+void reactor::take_arrivals() noexcept {
+    for (detail::home_node* n = arrivals_.take_all(); n != nullptr;) {
+        detail::home_node* next = n->next_home;
+        static_cast<detail::delivery&>(*n).arrived();
+        n = next;
+    }
+}
+
+detail::helper_pool& reactor::helpers() {
+    if (!helpers_) helpers_ = std::make_shared<detail::helper_pool>(options_.blocking_threads);
+    return *helpers_;
+}
+
+void reactor::set_helpers(std::shared_ptr<detail::helper_pool> pool) noexcept {
+    helpers_ = std::move(pool);
 }
 
 void reactor::drop_posted() {

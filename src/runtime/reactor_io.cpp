@@ -13,8 +13,14 @@
 namespace sluice::detail {
 
 namespace {
-// The user_data of CQEs that nobody looks at.
+// The user_data of CQEs that nobody looks at. Those of operations are addresses, so that small and
+// odd numbers are free.
 constexpr std::uint64_t ignored = 0;
+// Sent by another ring.
+constexpr std::uint64_t woken = 1;
+// A message to another ring that failed; the target's wake descriptor is in the upper half.
+constexpr std::uint64_t wake_failed = 3;
+constexpr unsigned descriptor_shift = 32;
 // How long a reactor that goes away waits for the last CQEs.
 constexpr std::int64_t drain_limit_ns = 5'000'000'000;
 constexpr std::int64_t drain_step_ns = 10'000'000;
@@ -61,6 +67,8 @@ result<void> reactor_io::open(const reactor_options& options) {
     wake_descriptor_ = kernel_.wake_descriptor();
     if (wake_descriptor_ < 0) return errno_error(-wake_descriptor_);
     probe_operations(ring_, found_);
+    wakes_by_ring_ =
+        options.cross_core_wake != wake_method::event_fd && found_.has(feature_message_ring);
     submit(wake_);
     return {};
 }
@@ -193,8 +201,21 @@ void reactor_io::enter(unsigned wait, std::int64_t timeout_ns) noexcept {
     }
 }
 
+void reactor_io::wake_other(int ring_descriptor, int wake_descriptor) noexcept {
+    io_uring_sqe* sqe = wakes_by_ring_ ? ring_.next_sqe() : nullptr;
+    if (sqe == nullptr) {  // or no room: this needs none
+        kernel_.wake(wake_descriptor);
+        return;
+    }
+    ++stats_.sqes;
+    io_uring_prep_msg_ring(sqe, ring_descriptor, 0, woken, 0);
+    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+    sqe->user_data = wake_failed | static_cast<std::uint64_t>(wake_descriptor) << descriptor_shift;
+}
+
 void reactor_io::end_turn(bool wait, std::int64_t deadline) noexcept {
     run_hooks();
+    if (guard_ != nullptr) guard_->before_enter();
     submit_parked();
     if (ring_.overflowed()) ++stats_.cq_overflows;
     const bool must_submit = ring_.unsubmitted() != 0;
@@ -205,17 +226,28 @@ void reactor_io::end_turn(bool wait, std::int64_t deadline) noexcept {
         sleeps = deadline > now;  // a wait of no length costs as much as a short one
         if (sleeps) timeout = deadline - now;
     }
+    if (sleeps && guard_ != nullptr) sleeps = guard_->may_sleep();
     if (must_submit || sleeps || ring_.kernel_has_work())
         enter(sleeps ? min_wait_completions_ : 0, timeout);
+    if (sleeps && guard_ != nullptr) guard_->awake();
     dispatch();
 }
 
 void reactor_io::dispatch() noexcept {
     stats_.cqes += ring_.reap(
         [this](std::uint64_t user_data, std::int32_t result, std::uint32_t flags) noexcept {
-            if (user_data != ignored)
+            if ((user_data & 1) != 0)
+                wake_answer(user_data);
+            else if (user_data != ignored)
                 complete(*reinterpret_cast<operation*>(user_data), result, flags);
         });
+}
+
+void reactor_io::wake_answer(std::uint64_t user_data) noexcept {
+    if (user_data == woken)
+        ++stats_.wake_ups;
+    else
+        kernel_.wake(static_cast<int>(user_data >> descriptor_shift));
 }
 
 void reactor_io::complete(operation& op, std::int32_t result, std::uint32_t flags) noexcept {

@@ -26,6 +26,19 @@ private:
     bool queued_ = false;
 };
 
+//! Whoever lets other threads look whether the reactor sleeps, so that they wake it only then.
+class sleep_guard {
+public:
+    //! Once a turn, when nothing more will happen in it.
+    virtual void before_enter() noexcept = 0;
+    //! The reactor is about to sleep. False: something has come.
+    virtual bool may_sleep() noexcept = 0;
+    virtual void awake() noexcept = 0;
+
+protected:
+    ~sleep_guard() = default;
+};
+
 class reactor_io {
 public:
     reactor_io(kernel& k, reactor_stats& stats) noexcept;
@@ -61,6 +74,14 @@ public:
     //! From any thread: ends the current or the next wait.
     void wake() noexcept { kernel_.wake(wake_descriptor_); }
 
+    //! Ends the sleep of another reactor, whose ring and wake descriptor these are: by a message
+    //! from ring to ring that goes out with the next enter, or by its wake descriptor at once.
+    void wake_other(int ring_descriptor, int wake_descriptor) noexcept;
+    [[nodiscard]] int wake_descriptor() const noexcept { return wake_descriptor_; }
+
+    void set_sleep_guard(sleep_guard* g) noexcept { guard_ = g; }
+    [[nodiscard]] reactor_stats& stats() noexcept { return stats_; }
+
     [[nodiscard]] kernel& below() const noexcept { return kernel_; }
     [[nodiscard]] ring& rings() noexcept { return ring_; }
     [[nodiscard]] features& found() noexcept { return found_; }
@@ -84,6 +105,7 @@ private:
     void run_hooks() noexcept;
     void enter(unsigned wait, std::int64_t timeout_ns) noexcept;
     void dispatch() noexcept;
+    void wake_answer(std::uint64_t user_data) noexcept;
     void complete(operation& op, std::int32_t result, std::uint32_t flags) noexcept;
     void drain(std::int64_t limit_ns) noexcept;
 
@@ -99,6 +121,8 @@ private:
     turn_end_hook* hooks_tail_ = nullptr;
     std::uint64_t live_ = 0;
     bool closing_ = false;
+    bool wakes_by_ring_ = false;
+    sleep_guard* guard_ = nullptr;
     int wake_descriptor_ = -1;
     wake_operation wake_;
 };

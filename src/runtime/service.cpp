@@ -4,13 +4,16 @@
 #include <spdlog/spdlog.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <csignal>
 #include <cstdio>
 #include <mutex>
 #include <thread>
 
+#include "runtime/helper_pool.hpp"
 #include "runtime/kernel/process.hpp"
 #include "runtime/kernel/timed_wait.hpp"
+#include "runtime/mesh.hpp"
 #include "sluice/cpu_set.hpp"
 #include "sluice/log.hpp"
 #include "sluice/timeout.hpp"
@@ -69,28 +72,117 @@ private:
 
 }  // namespace
 
+//! Where the threads wait for each other: no reactor is destroyed while another may wake it.
+struct service::meeting {
+    explicit meeting(std::size_t threads) : missing(threads) {}
+
+    void arrive() {
+        std::unique_lock lock(mutex);
+        if (--missing == 0) all_here.notify_all();
+        all_here.wait(lock, [this] { return missing == 0; });
+    }
+
+    std::mutex mutex;
+    std::condition_variable all_here;
+    std::size_t missing;
+};
+
 struct service::worker {
     std::thread thread;
     std::promise<result<void>> started;
-    std::promise<bool> go;  // false: another reactor could not be started
+    std::promise<bool> go;          // false: another reactor could not be started
+    std::promise<result<void>> up;  // what was added has started, too
     std::promise<void> ended;
     std::mutex mutex;  // of the pointers, which foreign threads follow
     reactor* home = nullptr;
     stop_sequence* stop = nullptr;
     reactor_report report;
     std::exception_ptr failure;
+    // The reactor's thread only.
+    bool is_up = false;
+    std::size_t shards_up = 0;
 
-    void run(const service_options& options, const start_function& begin, bool until_idle);
+    void run(service& owner, const start_function& begin, bool until_idle);
+    void work(service& owner, reactor& r, const start_function& begin, bool until_idle);
     bool post(std::function<void(reactor&)> fn);
+    result<void> offer(std::function<void(reactor&)> fn);
     void publish(reactor* r, stop_sequence* s) {
         const std::lock_guard lock(mutex);
         home = r;
         stop = s;
     }
+    void set_up(result<void> outcome, std::exception_ptr thrown = nullptr) {
+        if (std::exchange(is_up, true)) return;
+        if (thrown)
+            up.set_exception(std::move(thrown));
+        else
+            up.set_value(outcome);
+    }
 };
 
-void service::worker::run(const service_options& options, const start_function& begin,
-                          bool until_idle) {
+//! Starts and stops what was added, in step with the other reactors.
+class service::lifecycle final : public detail::mesh_lifecycle {
+public:
+    explicit lifecycle(service& owner) noexcept : owner_(owner) {}
+
+    task<> go_up(reactor& home, const start_function& begin) {
+        worker& w = *owner_.workers_[home.index()];
+        detail::mesh_port& port = *home.port();
+        for (auto& s : owner_.sharded_) {
+            result<void> outcome;
+            std::exception_ptr thrown;
+            try {
+                outcome = co_await s->start(home);
+            } catch (...) {
+                thrown = std::current_exception();
+            }
+            const auto step = static_cast<unsigned>(++w.shards_up);
+            if (!outcome || thrown) failed_at_.store(step);
+            port.step_taken(step);
+            detail::mesh_port::step_awaiter all(port, step);
+            co_await all;
+            if (failed_at_.load() != step)
+                continue;  // another may have failed in the next one already
+            w.set_up(outcome, std::move(thrown));
+            co_return;
+        }
+        w.set_up({});
+        begin(home);
+    }
+
+    task<> go_down(reactor& home) override {
+        worker& w = *owner_.workers_[home.index()];
+        detail::mesh_port& port = *home.port();
+        for (unsigned step = first_step_down; w.shards_up != 0; ++step) {
+            detail::sharded_base& last = *owner_.sharded_[w.shards_up - 1];
+            try {
+                co_await last.stop(home);
+            } catch (...) {
+                if (!w.failure) w.failure = std::current_exception();
+                home.count_task_failure();
+            }
+            port.step_taken(step);
+            detail::mesh_port::step_awaiter all(port, step);
+            co_await all;
+            last.destroy(home);
+            --w.shards_up;
+        }
+    }
+
+    void destroyed(reactor& home) noexcept override {
+        for (auto s = owner_.sharded_.rbegin(); s != owner_.sharded_.rend(); ++s)
+            (*s)->destroy(home);
+        owner_.workers_[home.index()]->shards_up = 0;
+    }
+
+private:
+    static constexpr unsigned first_step_down = 1U << 20;
+    service& owner_;
+    std::atomic<unsigned> failed_at_{0};  // nobody goes on from there
+};
+
+void service::worker::run(service& owner, const start_function& begin, bool until_idle) {
+    const service_options& options = owner.options_;
     if (options.pin)
         if (auto pinned = detail::pin_to_cpu(report.cpu); !pinned)
             logger()->warn("reactor {}: can't be kept on CPU {}: {}", report.index, report.cpu,
@@ -102,13 +194,11 @@ void service::worker::run(const service_options& options, const start_function& 
     }
     reactor& r = **made;
     stop_sequence sequence(r, options);
+    owner.mesh_->port(report.index).attach(r);
+    r.set_helpers(owner.helpers_);
     publish(&r, &sequence);
     started.set_value({});
-    if (go.get_future().get()) {
-        begin(r);
-        until_idle ? r.run_until_idle() : r.run();
-    }
-    publish(nullptr, nullptr);
+    if (go.get_future().get()) work(owner, r, begin, until_idle);
     r.drop_posted();
     report.stats = r.stats();
     report.tasks_at_cancel = sequence.tasks_at_cancel();
@@ -116,7 +206,7 @@ void service::worker::run(const service_options& options, const start_function& 
     report.live_operations = report.stats.live_operations;
     report.live_frames = report.stats.live_frames;
     report.task_failures = report.stats.task_failures;
-    failure = r.root().first_exception();
+    if (auto first = r.root().first_exception()) failure = first;
 }
 
 bool service::worker::post(std::function<void(reactor&)> fn) {
@@ -124,6 +214,28 @@ bool service::worker::post(std::function<void(reactor&)> fn) {
     if (home == nullptr) return false;
     home->post([fn = std::move(fn), r = home] { fn(*r); });
     return true;
+}
+
+void service::worker::work(service& owner, reactor& r, const start_function& begin,
+                           bool until_idle) {
+    if (owner.sharded_.empty()) {
+        set_up({});
+        begin(r);
+    } else {
+        r.spawn([&owner, &begin, &r] { return owner.lifecycle_->go_up(r, begin); });
+    }
+    until_idle ? r.run_until_idle() : r.run();
+    set_up(cancelled_error());  // unless it was
+    publish(nullptr, nullptr);
+    owner.meeting_->arrive();
+}
+
+result<void> service::worker::offer(std::function<void(reactor&)> fn) {
+    const std::lock_guard lock(mutex);
+    if (home == nullptr) return error::draining;
+    return home->post_from_any_thread([fn = std::move(fn), r = home] {
+        if (!r->port()->going_down()) fn(*r);
+    });
 }
 
 service::service(service_options options) : options_(std::move(options)) {
@@ -140,13 +252,19 @@ service::~service() {
 result<void> service::start_with(start_function begin, bool until_idle) {
     if (!workers_.empty()) return errno_error(EALREADY);
     boost::system::error_code failed;
+    lifecycle_ = std::make_unique<lifecycle>(*this);
+    mesh_ = std::make_unique<detail::mesh>(reactors(), options_.reactor.call_queue,
+                                           sharded_.empty() ? nullptr : lifecycle_.get());
+    helpers_ = std::make_shared<detail::helper_pool>(options_.reactor.blocking_threads);
+    meeting_ = std::make_unique<meeting>(reactors());
+    workers_.reserve(reactors());
     for (unsigned i = 0; i < reactors() && !failed; ++i) {
         auto& w = *workers_.emplace_back(std::make_unique<worker>());
         w.report.index = i;
         w.report.cpu = options_.cpus[i];
         try {
             w.thread = std::thread([this, &w, begin, until_idle] {
-                w.run(options_, begin, until_idle);
+                w.run(*this, begin, until_idle);
                 w.ended.set_value();
             });
         } catch (const std::system_error& e) {
@@ -157,10 +275,37 @@ result<void> service::start_with(start_function begin, bool until_idle) {
     for (auto& w : workers_)
         if (auto started = w->started.get_future().get(); !started) failed = started.error();
     for (auto& w : workers_) w->go.set_value(!failed);
-    if (!failed) return {};
-    for (auto& w : workers_) w->thread.join();
-    workers_.clear();
+    if (failed) {
+        for (auto& w : workers_) w->thread.join();
+        clear();
+        return failed;
+    }
+    std::exception_ptr thrown;
+    for (auto& w : workers_) {
+        try {
+            if (auto up = w->up.get_future().get(); !up && !failed) failed = up.error();
+        } catch (...) {
+            if (!thrown) thrown = std::current_exception();
+        }
+    }
+    if (!failed && !thrown) return {};
+    request_stop();
+    wait();
+    if (thrown) std::rethrow_exception(thrown);
     return failed;
+}
+
+void service::clear() {
+    workers_.clear();
+    helpers_.reset();
+    mesh_.reset();
+    meeting_.reset();
+    lifecycle_.reset();
+}
+
+void service::add(std::unique_ptr<detail::sharded_base> made) {
+    if (!workers_.empty()) throw std::logic_error("sluice: the service has been started");
+    sharded_.push_back(std::move(made));
 }
 
 result<stop_report> service::run_with(start_function begin) {
@@ -232,6 +377,10 @@ std::vector<task_dump> service::dump_tasks(const dump_limits& limits) {
     return all->answers;
 }
 
+result<void> service::offer(unsigned index, std::function<void(reactor&)> fn) {
+    return workers_.at(index)->offer(std::move(fn));
+}
+
 void service::request_stop() noexcept {
     for (auto& w : workers_) {
         const std::lock_guard lock(w->mutex);
@@ -247,7 +396,7 @@ stop_report service::wait() {
         report.reactors.push_back(w->report);
         if (w->failure && !report.failure) report.failure = w->failure;
     }
-    workers_.clear();
+    clear();
     return report;
 }
 
