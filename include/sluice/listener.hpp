@@ -10,6 +10,7 @@
 #include "sluice/endpoint.hpp"
 #include "sluice/nursery.hpp"
 #include "sluice/result.hpp"
+#include "sluice/steering.hpp"
 #include "sluice/tcp_stream.hpp"
 
 namespace sluice {
@@ -27,6 +28,8 @@ struct listen_options {
     //! When descriptors run out in spite of the headroom, connections wait in the kernel's backlog.
     //! With this set one at a time is accepted on a reserve descriptor and closed instead.
     bool refuse_when_exhausted = false;
+    //! Which socket of the group, and so which reactor, gets a connection.
+    steering_options steer{};
 };
 
 namespace detail {

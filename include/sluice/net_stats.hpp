@@ -12,6 +12,8 @@ struct net_stats {
     std::uint64_t accepted = 0;
     std::uint64_t connected = 0;
     std::uint64_t closed = 0;
+    std::uint64_t moved_in = 0;        //!< connections that came from other reactors
+    std::uint64_t moved_out = 0;       //!< that went there
     std::uint64_t open = 0;            //!< connections, those that are being closed included
     std::uint64_t bytes_in = 0;        //!< payload received
     std::uint64_t bytes_out = 0;       //!< payload taken by the kernel

@@ -41,6 +41,7 @@
 #include "sluice/sharded.hpp"
 #include "sluice/shielded.hpp"
 #include "sluice/stats.hpp"
+#include "sluice/steering.hpp"
 #include "sluice/stop.hpp"
 #include "sluice/stream_reader.hpp"
 #include "sluice/task.hpp"

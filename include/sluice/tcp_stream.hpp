@@ -115,6 +115,17 @@ public:
         return detail::close_awaiter{std::exchange(connection_, nullptr)};
     }
 
+    //! Moves the connection to another reactor of the service; no byte is lost or sent twice. Waits
+    //! until everything given to send_all() so far has been sent, while the peer's bytes wait in
+    //! the kernel. Bytes received and not taken go along. From then on the handle belongs to that
+    //! reactor: pass it on, `co_await on(index, serve_there, std::move(stream))`. It no longer
+    //! counts for the listener that accepted it.
+    //!
+    //! Errors: EBUSY when a receive waits; EOPNOTSUPP for a registered descriptor; error::draining
+    //! and ECANCELED as on() gives them; the target's lack of memory. After an error the stream is
+    //! as it was, here. Cancelled: ECANCELED, or it has moved all the same: then there is no error.
+    [[nodiscard]] task<result<void>> move_to(unsigned index);
+
     //! Resets the connection: unsent bytes are thrown away, the peer gets ECONNRESET (socket(7),
     //! SO_LINGER). Closes in the background; the handle is empty from now on.
     void abort() noexcept;
@@ -128,6 +139,9 @@ public:
     [[nodiscard]] result<endpoint> peer() const;
     [[nodiscard]] result<endpoint> local() const;
     [[nodiscard]] result<tcp_information> information() const;
+
+    //! The reactor that it belongs to. From any thread.
+    [[nodiscard]] reactor& home() const noexcept;
 
     //! Bytes received and not taken yet.
     [[nodiscard]] std::size_t pending() const noexcept;

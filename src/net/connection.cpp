@@ -38,7 +38,24 @@ void connection::reset_on_close() noexcept {
         net_.below().set_option(descriptor_, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
 }
 
-void connection::operation_ended() noexcept { close_if_quiet(); }
+void connection::operation_ended() noexcept {
+    close_if_quiet();
+    wake_mover();
+}
+
+void connection::pause(waiter& mover) noexcept {
+    mover_ = &mover;
+    recv_.pause();
+}
+
+void connection::moved_away() noexcept {
+    recv_.gone();
+    send_.close();
+    net_.moved_out(*this);
+    if (owner_ != nullptr) owner_->connection_gone();
+    gone_ = true;
+    if (pins_ == 0) destroy();
+}
 
 void connection::close_if_quiet() noexcept {
     if (closing_ && !recv_.live() && !send_.live() && !close_.live()) net_.io().submit(close_);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 #include "net/recv_source.hpp"
 #include "net/send_queue.hpp"
@@ -42,6 +43,16 @@ public:
     //! One of the operations has ended after close().
     void operation_ended() noexcept;
 
+    // Moving to another reactor: see tcp_stream::move_to().
+
+    //! No receive is armed any more, and none will be; `mover` is woken when nothing is in flight.
+    void pause(waiter& mover) noexcept;
+    void stop_pausing() noexcept { mover_ = nullptr; }
+    [[nodiscard]] bool quiet() const noexcept { return !recv_.live() && send_.idle(); }
+    void sends_ended() noexcept { wake_mover(); }
+    //! Another reactor has the descriptor now.
+    void moved_away() noexcept;
+
     //! The reactor goes away while a handle lives on: only the descriptor is given back.
     void orphan() noexcept;
     [[nodiscard]] bool orphaned() const noexcept { return orphaned_; }
@@ -68,6 +79,9 @@ private:
     ~connection() = default;
     void close_if_quiet() noexcept;
     void closed() noexcept;
+    void wake_mover() noexcept {
+        if (mover_ != nullptr && quiet()) std::exchange(mover_, nullptr)->wake();
+    }
     void destroy() noexcept;
 
     net_context& net_;
@@ -78,6 +92,7 @@ private:
     bool gone_ = false;  // closed, and only kept for pins
     std::atomic<bool> orphaned_{false};
     close_awaiter* close_waiter_ = nullptr;
+    waiter* mover_ = nullptr;
     recv_source recv_;
     send_queue send_;
     close_operation close_;

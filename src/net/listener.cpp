@@ -76,6 +76,10 @@ result<listener_group> listener_group::open_on(detail::kernel& kernel, const end
     group.local_ = at;
     for (unsigned i = 0; i < count; ++i)
         if (auto added = group.add_socket(group.local_); !added) return added.error();
+    // The sockets have joined the group in the order of their indices.
+    if (auto steered = detail::steer(kernel, group.descriptors_.front(), count, options.steer);
+        !steered)
+        return steered.error();
     return group;
 }
 

@@ -127,10 +127,19 @@ void net_context::add(connection& c) noexcept {
 }
 
 void net_context::remove(connection& c) noexcept {
+    unlink(c);
+    ++stats_.closed;
+}
+
+void net_context::moved_out(connection& c) noexcept {
+    unlink(c);
+    ++stats_.moved_out;
+}
+
+void net_context::unlink(connection& c) noexcept {
     (c.previous != nullptr ? c.previous->next : connections_) = c.next;
     if (c.next != nullptr) c.next->previous = c.previous;
     --stats_.open;
-    ++stats_.closed;
 }
 
 void net_context::drop_away(connection& c) noexcept {

@@ -56,6 +56,7 @@ public:
 
     void add(connection& c) noexcept;
     void remove(connection& c) noexcept;
+    void moved_out(connection& c) noexcept;
 
     //! From a foreign thread: the handle of `c` died there.
     void drop_away(connection& c) noexcept;
@@ -66,6 +67,7 @@ public:
     }
 
 private:
+    void unlink(connection& c) noexcept;
     void buffer_returned() noexcept;
     void evacuate() noexcept;
     void receive_to_heap() noexcept;

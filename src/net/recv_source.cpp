@@ -118,20 +118,53 @@ void recv_source::on_terminal(std::int32_t result, bool had_data) noexcept {
     }
     if (had_data || result == -ECANCELED || result == -EINTR || result == -EAGAIN) {
         arm_if_room();
-        if (!live()) ++net_.stats().capped;  // too much waits
-        return;
+        if (!live() && !paused_) ++net_.stats().capped;  // too much waits
+    } else {
+        on_failure(-result);
     }
-    switch (-result) {
+    if (paused_) owner_.operation_ended();
+}
+
+void recv_source::on_failure(std::int32_t error_number) noexcept {
+    switch (error_number) {
         case 0: end(error::eof); break;
         case ENOBUFS:
         case ENOMEM:
         case ENOSPC:
             ++net_.stats().enobufs;
+            if (paused_) break;
             starved_ = true;
             net_.starve(*this);
             break;
-        default: end(errno_error(-result));
+        default: end(errno_error(error_number));
     }
+}
+
+void recv_source::pause() noexcept {
+    if (!std::exchange(paused_, true)) was_armed_ = live() || starved_;
+    if (std::exchange(starved_, false)) net_.forget_starved(*this);
+    net_.io().cancel(*this);
+}
+
+void recv_source::go_on() noexcept {
+    paused_ = false;
+    if (was_armed_ || waiter_ != nullptr) arm_if_room();
+}
+
+void recv_source::give_up(remains& to) noexcept {
+    // Buffers that this reactor is short of don't leave it for long.
+    if (net_.buffers_low()) evacuate();
+    to.slices.swap(slices_);
+    to.pending = std::exchange(pending_, 0);
+    to.ended = ended_;
+    to.why_ended = why_ended_;
+}
+
+void recv_source::adopt(remains& from) noexcept {
+    slices_.swap(from.slices);
+    pending_ = std::exchange(from.pending, 0);
+    ended_ = from.ended;
+    why_ended_ = from.why_ended;
 }
 
 std::size_t recv_source::pending_limit() const noexcept {
@@ -140,6 +173,11 @@ std::size_t recv_source::pending_limit() const noexcept {
 
 // Armed again only when half is free: otherwise a slow reader would cost an SQE a slice.
 bool recv_source::has_room() const noexcept { return pending_ <= pending_limit() / 2; }
+
+void recv_source::gone() noexcept {
+    end(cancelled_error());
+    wake_waiter();
+}
 
 void recv_source::rearm_starved() noexcept {
     starved_ = false;
@@ -165,7 +203,7 @@ bool recv_source::receive_to_heap() noexcept {
 }
 
 void recv_source::arm_if_room() noexcept {
-    if (live() || ended_ || closed_ || starved_ || net_.home().abandoned()) return;
+    if (live() || ended_ || closed_ || starved_ || paused_ || net_.home().abandoned()) return;
     if (!has_room()) return;
     room_ = static_cast<std::uint32_t>(pending_limit() - pending_);
     credit_ = room_;

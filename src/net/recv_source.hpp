@@ -43,6 +43,26 @@ public:
     //! The connection is being closed: nothing is armed any more, the waiter ends with ECANCELED.
     void close() noexcept;
 
+    // For a connection that moves to another reactor.
+
+    //! Nothing is armed from now on, and what is armed ends; the owner hears of it.
+    void pause() noexcept;
+    //! The move came to nothing.
+    void go_on() noexcept;
+    [[nodiscard]] bool has_waiter() const noexcept { return waiter_ != nullptr; }
+    //! What has been received and not taken, and why nothing more will come.
+    struct remains {
+        slice_queue slices;
+        std::size_t pending = 0;
+        bool ended = false;
+        boost::system::error_code why_ended;
+    };
+    //! Gives it away, while paused and not live.
+    void give_up(remains& to) noexcept;
+    void adopt(remains& from) noexcept;
+    //! The move is done: whoever waits here has missed it.
+    void gone() noexcept;
+
     //! A buffer came back: arms a receive that ended for want of one.
     void rearm_starved() noexcept;
 
@@ -58,6 +78,7 @@ private:
     void deliver_from_heap(std::int32_t result) noexcept;
     void keep(rx_buffer slice) noexcept;
     void on_terminal(std::int32_t result, bool had_data) noexcept;
+    void on_failure(std::int32_t error_number) noexcept;
     void arm_if_room() noexcept;
     [[nodiscard]] bool has_room() const noexcept;
     [[nodiscard]] std::size_t pending_limit() const noexcept;
@@ -76,6 +97,8 @@ private:
     bool ended_ = false;
     bool closed_ = false;
     bool starved_ = false;
+    bool paused_ = false;
+    bool was_armed_ = false;  // when it was paused
     boost::system::error_code why_ended_;
     receive_awaiter* waiter_ = nullptr;
     recv_source* starved_prev_ = nullptr;

@@ -46,8 +46,10 @@ void send_queue::push(send_awaiter& call) noexcept {
     if (!live()) net_.io().at_turn_end(*this);
 }
 
+void send_queue::start_soon() noexcept { net_.io().at_turn_end(*this); }
+
 void send_queue::at_turn_end() noexcept {
-    if (live() || head_ == nullptr || closed_) return;
+    if (live() || head_ == nullptr || closed_ || held_) return;
     net_.io().submit(*this);
 }
 
@@ -137,6 +139,8 @@ void send_queue::complete(operation& op, std::int32_t result, std::uint32_t) noe
         self.owner_.operation_ended();
     else if (self.head_ != nullptr)
         self.net_.io().at_turn_end(self);
+    else
+        self.owner_.sends_ended();
 }
 
 void send_queue::on_result(std::int32_t result) noexcept {
@@ -213,6 +217,7 @@ void send_queue::cancel(send_awaiter& call) noexcept {
     remove(call);
     call.finish(cancelled_error());
     if (half_way) fail_all(error::broken_send);
+    if (idle()) owner_.sends_ended();
 }
 
 void send_queue::close() noexcept {

@@ -28,6 +28,19 @@ public:
     //! The call's coroutine is to stop.
     void cancel(send_awaiter& call) noexcept;
 
+    //! No call waits and no request is in flight.
+    [[nodiscard]] bool idle() const noexcept { return head_ == nullptr && !live(); }
+    //! What every later call gets; for a connection that moves.
+    [[nodiscard]] const boost::system::error_code& broken() const noexcept { return broken_; }
+    void set_broken(const boost::system::error_code& why) noexcept { broken_ = why; }
+
+    //! What is queued waits until release(), and fails at the move.
+    void hold() noexcept { held_ = true; }
+    void release() noexcept {
+        held_ = false;
+        if (head_ != nullptr) start_soon();
+    }
+
     //! The connection is being closed: all calls end with ECANCELED.
     void close() noexcept;
 
@@ -39,6 +52,7 @@ private:
 
     static void prepare(operation& op, io_uring_sqe& sqe) noexcept;
     static void complete(operation& op, std::int32_t result, std::uint32_t flags) noexcept;
+    void start_soon() noexcept;
     void at_turn_end() noexcept override;
     void prepare_bytes(io_uring_sqe& sqe) noexcept;
     std::size_t gather() noexcept;
@@ -55,6 +69,7 @@ private:
     send_awaiter* tail_ = nullptr;
     std::uint32_t count_ = 0;
     bool closed_ = false;
+    bool held_ = false;
     boost::system::error_code broken_;  // what every later call gets
     gathered* gathered_ = nullptr;      // while a SENDMSG is in flight
 };

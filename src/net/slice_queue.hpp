@@ -66,6 +66,13 @@ public:
         return copied;
     }
 
+    void swap(slice_queue& o) noexcept {
+        std::swap(front_, o.front_);
+        std::swap(second_, o.second_);
+        std::swap(last_, o.last_);
+        std::swap(count_, o.count_);
+    }
+
     void clear() noexcept {
         while (count_ != 0) pop();
     }

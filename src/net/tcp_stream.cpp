@@ -96,6 +96,8 @@ std::size_t tcp_stream::pending() const noexcept {
     return connection_->receiving().pending();
 }
 
+reactor& tcp_stream::home() const noexcept { return connection_->net().home(); }
+
 int tcp_stream::native_handle() const noexcept {
     return connection_->net().fixed() ? -1 : connection_->descriptor();
 }
