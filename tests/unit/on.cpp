@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "sluice/task_dump.hpp"
 #include "sluice/timeout.hpp"
 #include "support/allocation_count.hpp"
 #include "support/cores.hpp"
@@ -406,6 +407,36 @@ TEST_CASE("on: a reactor with nothing to do stays while others may call it") {
             });
         });
         CHECK(left.has_value());
+    });
+}
+
+TEST_CASE("on: a task dump shows the caller's end and the target's") {
+    on_cores(2, []() -> task<> {
+        std::string there;
+        std::string at_home;
+        std::atomic<bool> seen{false};
+        auto outcome = co_await with_nursery([&](nursery& n) -> task<> {
+            n.spawn([&]() -> task<> {
+                auto r = co_await on(1, [&]() -> task<> {
+                    there = sluice::dump_tasks(*reactor::current()).to_string();
+                    while (!seen) static_cast<void>(co_await sleep_for(100us));
+                    there = sluice::dump_tasks(*reactor::current()).to_string();
+                });
+                CHECK(r.has_value());
+            });
+            n.spawn([&]() -> task<> {  // at home: what is awaited inside
+                auto r = co_await on(0, [] { return sleep_for(5ms); });
+                CHECK(r.has_value());
+            });
+            static_cast<void>(co_await sleep_for(1ms));
+            at_home = sluice::dump_tasks(*reactor::current()).to_string();
+            seen = true;
+        });
+        CHECK(outcome.has_value());
+        INFO(at_home, there);
+        CHECK(at_home.find("for a call to reactor 1") != std::string::npos);
+        CHECK(at_home.find("for sleep") != std::string::npos);
+        CHECK(there.find("reactor 1: 1 tasks") != std::string::npos);
     });
 }
 
