@@ -120,7 +120,8 @@ private:
     void look_at(io_uring_sqe& s) noexcept {
         switch (s.opcode) {
             case IORING_OP_NOP:
-            case IORING_OP_READ:  // of the descriptor that wakes the reactor
+            case IORING_OP_READ:      // of the descriptor that wakes the reactor
+            case IORING_OP_MSG_RING:  // that wakes another one
             case IORING_OP_CLOSE:
             case IORING_OP_ASYNC_CANCEL: return;
             default: break;
