@@ -72,6 +72,7 @@ sluice::service_options command_line::service() const {
     how.cpus = cores_;
     how.pin = !no_pin_;
     how.handle_signals = true;
+    how.dump_on_sigquit = true;
     return how;
 }
 

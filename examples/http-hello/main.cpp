@@ -68,6 +68,11 @@ std::string answer(const request& r) {
 task<> talk(tcp_stream conn, std::chrono::milliseconds idle) {
     stream_reader reader(conn);
     for (bool more = true; more;) {
+        if (reader.buffered() == 0) {  // between two requests is a good place to stop
+            auto begun = co_await when_any(with_timeout(idle, reader.peek(1)), until_draining());
+            if (begun.index != 0) break;
+            if (!begun.get<0>()) co_return;  // the client has gone, or is idle
+        }
         auto head = co_await with_timeout(idle, reader.recv_until("\r\n\r\n", longest_head));
         request r;
         if (head) {
@@ -75,7 +80,7 @@ task<> talk(tcp_stream conn, std::chrono::milliseconds idle) {
         } else if (head.error() == error::truncated && reader.buffered() >= longest_head) {
             r.mistake = http::status::request_header_fields_too_large;
         } else {
-            co_return;  // the client has gone, or is idle
+            co_return;
         }
         if (r.mistake != http::status::ok) r.keep_alive = false;
         if (r.keep_alive && r.body_size != 0) {

@@ -32,6 +32,28 @@ def target_of(smart_pointer):
     return smart_pointer.address.cast(kind.pointer()).dereference()
 
 
+def object_at(address):
+    """The polymorphic object there; only the name of its type where that has no debug information,
+    as in a program that was compiled without -g, or without -femit-class-debug-always against a
+    library without -g."""
+    table = int(gdb.Value(address).cast(POINTER.pointer()).dereference())
+    symbol = gdb.execute(f"info symbol {table:#x}", to_string=True)
+    found = re.match(r"vtable for (.*?)(?: \+ \d+)?(?: in section .*)?$", symbol.strip())
+    if not found:
+        return "something that says nothing of itself"
+    long_pointer = gdb.lookup_type("long").pointer()
+    to_top = int(gdb.Value(table - 16).cast(long_pointer).dereference())  # Itanium C++ ABI, 2.5.2
+    try:
+        return gdb.Value(address + to_top).cast(pointer_to(found[1])).dereference()
+    except gdb.error:
+        return found[1]
+
+
+def awaiter_name(name):
+    name = re.sub(r"<.*", "", name)
+    return re.sub(r"^sluice::(detail::)?|_awaiter$", "", name)
+
+
 def short_name(name):
     """The function of std::source_location::function_name(), as src/runtime/source_name.cpp does it."""
     name = re.split(r" \[with | \[T = ", name)[0]
@@ -116,15 +138,16 @@ class Dump:
             self.coroutine(bits & ~KINDS, depth + 1)
             return "a task"
         if kind == KIND_PLACE:
-            place = gdb.Value(bits & ~KINDS).cast(pointer_to("sluice::stop_listener"))
-            return self.place(place.cast(place.dynamic_type).dereference(), depth)
+            object = object_at(bits & ~KINDS)
+            if isinstance(object, str):
+                return awaiter_name(object)
+            return self.place(object, depth)
         return "its turn" if kind == KIND_TURN else "something that says nothing of itself"
 
     def place(self, object, depth):
         """What an awaiter is, by its type and the members that awaiters have in common."""
         members = {field.name for field in object.type.fields()}
-        name = re.sub(r"<.*", "", str(object.type.strip_typedefs()))
-        name = re.sub(r"^sluice::(detail::)?|_awaiter$", "", name)
+        name = awaiter_name(str(object.type.strip_typedefs()))
         if "timer_node" in str([f.name for f in object.type.fields()]):
             name += self.time_left(object)
         if name.startswith("nursery::joined"):

@@ -56,6 +56,7 @@ class Settings:
         parser.add_argument("--echo", required=True, help="path of sluice-echo")
         parser.add_argument("--load", required=True, help="path of sluice-load")
         parser.add_argument("--example", help="path of the example that is tested")
+        parser.add_argument("--client", help="path of its client, where it has one")
         parser.add_argument("--with-seccomp", help="path of the helper that installs a filter")
         parser.add_argument("--profile", help="path of docs/seccomp.json")
         parser.add_argument("--sanitizer", default="none", help="what the programs are built with")
@@ -65,6 +66,7 @@ class Settings:
         self.echo = os.path.abspath(given.echo)
         self.load = os.path.abspath(given.load)
         self.example = given.example and os.path.abspath(given.example)
+        self.client = given.client and os.path.abspath(given.client)
         self.with_seccomp = given.with_seccomp and os.path.abspath(given.with_seccomp)
         self.profile = given.profile and os.path.abspath(given.profile)
         self.cycles = given.cycles
