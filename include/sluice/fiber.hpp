@@ -19,6 +19,7 @@
 #include <exception>
 #include <functional>
 #include <optional>
+#include <source_location>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -45,6 +46,7 @@ public:
         return fiber_.pending().suspend(h, env);
     }
     void await_resume() const noexcept {}
+    [[nodiscard]] awaited_ref awaited() const noexcept { return awaited_ref::place(fiber_); }
 
 private:
     fiber_core& fiber_;
@@ -53,7 +55,9 @@ private:
 template <class A>
 class fiber_wait_for final : public fiber_wait {
 public:
-    explicit fiber_wait_for(A& awaited) noexcept : awaited_(awaited) {}
+    fiber_wait_for(A& awaited, std::source_location where) noexcept
+        : fiber_wait(where), awaited_(awaited) {}
+    [[nodiscard]] awaited_ref awaited() const noexcept override { return awaited_of(awaited_); }
     bool ready() noexcept override { return awaited_.await_ready(); }
     bool suspend(std::coroutine_handle<> h, const environment& env) noexcept override {
         try {
@@ -108,9 +112,9 @@ task<result<fiber_value_t<F, Args...>>> drive_fiber(fiber_options options, F fn,
 
 //! Awaits on the fiber. False: the fiber is being unwound, and there is no result to take.
 template <class A>
-bool wait_on_fiber(fiber_core& self, A& awaited) {
+bool wait_on_fiber(fiber_core& self, A& awaited, std::source_location where) {
     static_assert(awaitable<A>, "fibers await what sluice coroutines can await");
-    fiber_wait_for<A> wanted{awaited};
+    fiber_wait_for<A> wanted{awaited, where};
     return self.wait_for(wanted);
 }
 
@@ -127,13 +131,14 @@ namespace fiber {
 //! with destructors. Whoever catches it gets it again from the next await that is cancelled. Throws
 //! std::logic_error when not called on a fiber, and what the awaitable throws.
 template <class A>
-await_result_t<std::remove_reference_t<A>> await(A&& a) {
+await_result_t<std::remove_reference_t<A>> await(
+    A&& a, std::source_location where = std::source_location::current()) {
     using awaited = std::remove_reference_t<A>;
     using outcome = await_result_t<awaited>;
     static_assert(!(detail::is_task<awaited> && std::is_lvalue_reference_v<A>),
                   "a task can be awaited once: write fiber::await(std::move(task))");
     detail::fiber_core& self = detail::fiber_core::current();
-    if (!detail::wait_on_fiber(self, a)) throw fiber_cancelled{};
+    if (!detail::wait_on_fiber(self, a, where)) throw fiber_cancelled{};
     if constexpr (detail::is_result<std::remove_cvref_t<outcome>>) {
         outcome r = a.await_resume();
         if (r.has_error() && r.error() == cancelled_error() && self.stop_requested())
@@ -148,14 +153,15 @@ await_result_t<std::remove_reference_t<A>> await(A&& a) {
 //! C code that exceptions must not pass. `a` gives a result<T>. On a fiber that is being unwound it
 //! gives ECANCELED at once and starts nothing.
 template <class A>
-await_result_t<std::remove_reference_t<A>> await_nothrow(A&& a) {
+await_result_t<std::remove_reference_t<A>> await_nothrow(
+    A&& a, std::source_location where = std::source_location::current()) {
     using awaited = std::remove_reference_t<A>;
     using outcome = await_result_t<awaited>;
     static_assert(detail::is_result<std::remove_cvref_t<outcome>>,
                   "await_nothrow needs an awaitable that gives a result<T>");
     static_assert(!(detail::is_task<awaited> && std::is_lvalue_reference_v<A>),
                   "a task can be awaited once: write fiber::await_nothrow(std::move(task))");
-    if (!detail::wait_on_fiber(detail::fiber_core::current(), a))
+    if (!detail::wait_on_fiber(detail::fiber_core::current(), a, where))
         return outcome{boost::system::in_place_error, cancelled_error()};
     return a.await_resume();
 }

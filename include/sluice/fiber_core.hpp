@@ -7,9 +7,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <source_location>
 
 #include <boost/system/error_code.hpp>
 
+#include "sluice/await_record.hpp"
 #include "sluice/environment.hpp"
 
 namespace sluice {
@@ -40,12 +42,21 @@ namespace detail {
 //! What a fiber waits for, without its type; lives on the fiber's stack.
 class fiber_wait {
 public:
+    explicit fiber_wait(std::source_location where) noexcept : where_(where) {}
+    //! Where the fiber awaits it.
+    [[nodiscard]] const std::source_location& where() const noexcept { return where_; }
+    //! For task dumps.
+    [[nodiscard]] virtual awaited_ref awaited() const noexcept = 0;
+
     virtual bool ready() noexcept = 0;
     virtual bool suspend(std::coroutine_handle<>, const environment&) noexcept = 0;
     std::exception_ptr escaped;  // from suspend()
 
 protected:
     ~fiber_wait() = default;
+
+private:
+    std::source_location where_;
 };
 
 struct fiber_stack {
@@ -56,8 +67,9 @@ struct fiber_stack {
 class fiber_stacks;
 
 //! Part of its driver's frame. Destroyed while the function has not returned, it makes the await
-//! that the function is in throw fiber_cancelled, and waits for the end.
-class fiber_core {
+//! that the function is in throw fiber_cancelled, and waits for the end. A place for task dumps;
+//! the stop goes to what the fiber awaits.
+class fiber_core final : public stop_listener {
 public:
     //! `body` is called on the fiber's stack, and must live as long.
     template <class Body>
@@ -77,6 +89,8 @@ public:
     //! Goes on with the function. True: it waits for pending(); false: it has ended.
     bool resume() noexcept;
     [[nodiscard]] fiber_wait& pending() const noexcept { return *pending_; }
+    void on_stop() noexcept override {}
+    void describe(await_description& into) const override;
     //! Throws what has escaped from the function, but for fiber_cancelled.
     void rethrow();
 

@@ -9,10 +9,13 @@
 #include <cerrno>
 #include <cstring>
 #include <stdexcept>
+#include <string>
 #include <utility>
 
 #include "runtime/fiber_stacks.hpp"
 #include "runtime/sanitizers.hpp"
+#include "runtime/source_name.hpp"
+#include "sluice/task_dump.hpp"
 
 namespace sluice::detail {
 
@@ -135,6 +138,14 @@ bool fiber_core::wait_for(fiber_wait& wanted) {
     if (unwinding_) return false;
     if (wanted.escaped) std::rethrow_exception(std::move(wanted.escaped));
     return true;
+}
+
+void fiber_core::describe(await_description& into) const {
+    const std::source_location& at = pending_->where();
+    into.inside(pending_->awaited());
+    into.say(std::string(" on fiber \"") + options_.name + "\", in " +
+             short_function_name(at.function_name()) + " (" + at.file_name() + ":" +
+             std::to_string(at.line()) + ")");
 }
 
 std::size_t fiber_core::stack_used() const noexcept {

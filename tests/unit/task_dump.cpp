@@ -13,10 +13,16 @@
 
 #include "runtime/source_name.hpp"
 #include "sluice/cpu_set.hpp"
+#include "sluice/draining.hpp"
+#include "sluice/fiber.hpp"
 #include "sluice/nursery.hpp"
+#include "sluice/or_return.hpp"
 #include "sluice/service.hpp"
+#include "sluice/shielded.hpp"
 #include "sluice/this_coro.hpp"
 #include "sluice/timeout.hpp"
+#include "sluice/when_all.hpp"
+#include "sluice/when_any.hpp"
 #include "support/child.hpp"
 #include "support/run.hpp"
 
@@ -95,6 +101,57 @@ TEST_CASE("task dump: a limit shows what it limits, with the time that is left")
         CHECK(contains(text, "for a task, 7199.99"));
         CHECK(contains(text, "limited_body"));
         CHECK(contains(text, "sleep, 3599.99"));
+    });
+}
+
+TEST_CASE("task dump: combinators show what they combine") {
+    run([](reactor& home) -> task<> {
+        home.spawn([]() -> task<> {
+            static_cast<void>(co_await when_all(limited_body(), sleep_for(4h)));
+        });
+        home.spawn([]() -> task<> {
+            static_cast<void>(co_await when_any(sleep_for(5h), until_draining()));
+        });
+        home.spawn([]() -> task<> {
+            static_cast<void>(co_await shielded(with_timeout(7ms, sleep_for(6h))));
+        });
+        home.spawn([]() -> task<result<void>> {
+            co_await or_return(sleep_for(8h));
+            co_return result<void>{};
+        });
+        static_cast<void>(co_await sleep_for(1ms));
+        const std::string text = dump_tasks(home).to_string();
+        home.request_stop();
+        INFO(text);
+        CHECK(contains(text, "limited_body"));
+        CHECK(contains(text, "sleep, 14399.99"));
+        CHECK(contains(text, "sleep, 17999.99"));
+        CHECK(contains(text, "drain"));
+        CHECK(contains(text, "sleep, 21599.99"));
+        CHECK(contains(text, "sleep, 28799.99"));
+        CHECK_FALSE(contains(text, "says nothing of itself"));
+    });
+}
+
+namespace {
+void deep_in_a_fiber(unsigned* line) {
+    *line = std::source_location::current().line() + 1;
+    fiber::await(sleep_for(9h));
+}
+}  // namespace
+
+TEST_CASE("task dump: a fiber is shown with its name, and the place in which it awaits") {
+    unsigned line = 0;
+    run([&](reactor& home) -> task<> {
+        fiber::spawn(home.root(), fiber_options{.name = "parser"}, deep_in_a_fiber, &line);
+        static_cast<void>(co_await sleep_for(1ms));
+        const std::string text = dump_tasks(home).to_string();
+        home.request_stop();
+        INFO(text);
+        CHECK(contains(text, "sleep, 32399.99"));
+        CHECK(contains(text, "on fiber \"parser\", in sluice::"));
+        CHECK(contains(text, "deep_in_a_fiber ("));
+        CHECK(contains(text, "task_dump.cpp:" + std::to_string(line) + ")"));
     });
 }
 
