@@ -125,7 +125,9 @@ class Guide:
         elif self.above.how:
             self.problem(line, f"a second way to run a block: '{name}' after '{self.above.how}'")
         else:
-            self.above.how, self.above.text, self.above.how_line = name, text, line
+            blank = len(text) - len(text.lstrip("\n"))
+            self.above.how, self.above.text = name, text.strip("\n")
+            self.above.how_line = line + blank
 
     def check(self):
         for block in self.blocks:
@@ -161,12 +163,12 @@ class Output:
             body = f'sluice::testing::report_skip("{block.text.strip()}");'
         elif block.how == "run":
             self.own(f"static task<> {name}([[maybe_unused]] reactor& home) {{")
-            self.quote(block.how_line, block.text.strip("\n").splitlines())
+            self.quote(block.how_line, block.text.splitlines())
             self.own("    co_return;\n}")
             body = f"sluice_guide::run({name});"
         else:
             self.own(f"static void {name}() {{")
-            self.quote(block.how_line, block.text.strip("\n").splitlines())
+            self.quote(block.how_line, block.text.splitlines())
             self.own("}")
             body = f"sluice_guide::begin(); {name}();"
         heading = block.heading.replace('"', "'")
@@ -285,6 +287,7 @@ def self_test():
     text = expect("text\n" + fence("#include <map>\nint f();", "<!-- run:\n    f();\n-->"))
     assert text.index("#include <map>") < text.index("namespace")
     assert re.search(r'#line 3 ".*guide.md"\n\nint f\(\);\n#line', text), text
+    assert re.search(r'#line 7 ".*guide.md"\n    f\(\);\n#line', text), text
     return len(tests) + 5
 
 
@@ -295,7 +298,8 @@ def main():
     if len(sys.argv) < 3:
         print(__doc__, file=sys.stderr)
         return 2
-    problems = extract(pathlib.Path(os.path.normpath(sys.argv[1])), pathlib.Path(sys.argv[2]), sys.argv[3:])
+    guide = pathlib.Path(os.path.normpath(sys.argv[1]))  # as it will be shown
+    problems = extract(guide, pathlib.Path(sys.argv[2]), sys.argv[3:])
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0
