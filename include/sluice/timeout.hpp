@@ -19,7 +19,11 @@ inline std::int64_t nanoseconds_of(reactor::clock::time_point t) noexcept {
 }
 
 //! `d` from now as a deadline; durations that do not fit wait for ever.
-std::int64_t deadline_after(reactor& home, std::chrono::nanoseconds d) noexcept;
+inline std::int64_t deadline_after(const reactor& home, std::chrono::nanoseconds d) noexcept {
+    const std::int64_t now = nanoseconds_of(home.now());
+    if (d.count() > timer_set::never - now) return timer_set::never;
+    return now + (d.count() > 0 ? d.count() : 0);
+}
 
 //! For task dumps: the limit of `timer` on what is awaited inside.
 void describe_limit(await_description& into, const timer_node& timer, awaited_ref inside);
