@@ -68,7 +68,7 @@ public:
     static constexpr bool takes_on_resume = sluice::takes_on_resume<A>;
 
     timeout_awaiter(std::int64_t time, bool absolute,
-                    A inner) noexcept(std::is_nothrow_move_constructible_v<A>)
+                    A&& inner) noexcept(std::is_nothrow_move_constructible_v<A>)
         : inner_(std::move(inner)), time_(time), absolute_(absolute) {}
     timeout_awaiter(timeout_awaiter&& o) noexcept(std::is_nothrow_move_constructible_v<A>)
         : stop_listener(),
@@ -76,7 +76,9 @@ public:
           inner_(std::move(o.inner_)),
           time_(o.time_),
           absolute_(o.absolute_) {}
-    ~timeout_awaiter() { end(); }
+    ~timeout_awaiter() {
+        if (outer_ != nullptr) end();
+    }
 
     bool await_ready() const noexcept { return inner_.await_ready(); }
 
@@ -91,7 +93,7 @@ public:
     }
 
     outcome await_resume() {
-        end();
+        if (outer_ != nullptr) end();
         outcome r = inner_.await_resume();
         if (timed_out_ && r.has_error() && r.error() == cancelled_error()) return error::timeout;
         return r;
@@ -101,7 +103,6 @@ private:
     using nanos = std::chrono::nanoseconds;
 
     void end() noexcept {
-        if (outer_ == nullptr) return;
         outer_->stop.forget(*this);
         outer_->home.timers().cancel(*this);
         outer_ = nullptr;
