@@ -70,7 +70,11 @@ protected:
     void want_returns() noexcept { wanted_.exchange(true, std::memory_order_seq_cst); }
 
     //! Takes in the blocks whose handles ended on other threads; returns how many came home.
-    std::size_t collect_returns() noexcept;
+    std::size_t collect_returns() noexcept { return returns_.empty() ? 0 : take_returned(); }
+
+    //! Adds up both counts of a block whose own has come down to 0, and recycles it when no handle
+    //! is left and it is not on its way home.
+    bool settle(buffer_block& b) noexcept;
 
     //! The reactor leaves. The source deletes itself, at once or with its last handle.
     void retire() noexcept;
@@ -80,7 +84,7 @@ private:
         return home_.load(std::memory_order_relaxed) == frame_pool::current;
     }
     void release_away(buffer_block& b) noexcept;
-    bool settle(buffer_block& b) noexcept;
+    std::size_t take_returned() noexcept;
 
     std::atomic<const void*> home_;  // stands for the thread; of nobody once the reactor left
     std::int64_t lent_ = 0;

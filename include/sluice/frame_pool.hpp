@@ -52,7 +52,9 @@ public:
     }
 
     //! Takes in what other threads have sent home. Called by the owner once a turn.
-    void collect() noexcept;
+    void collect() noexcept {
+        if (!returns_.empty()) take_returned();
+    }
 
     //! The bytes of a block that allocate() of the calling thread's pool has returned at `p`; 0 for
     //! anything else, and for what has no 16 readable bytes before it nothing is defined.
@@ -85,6 +87,7 @@ private:
     static void* allocate_slow(frame_pool* pool, std::size_t size);
     static void deallocate_slow(void* p) noexcept;
     void* refill(std::size_t index);
+    void take_returned() noexcept;
     void recycle(void* p, std::size_t index) noexcept {
         auto* block = static_cast<free_block*>(p);
         block->next = free_[index];

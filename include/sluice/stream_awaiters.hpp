@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <type_traits>
 #include <utility>
 
 #include "sluice/awaitable.hpp"
@@ -23,6 +24,32 @@ namespace sluice::detail {
 class connection;
 class send_queue;
 
+//! How many awaiters refer to a connection, and so keep it: its first base, which is all that code
+//! outside of the library knows of it.
+class pin_count {
+public:
+    void pin() noexcept { ++pins_; }
+    void unpin() noexcept {
+        if (--pins_ == 0 && gone_) destroy();
+    }
+
+protected:
+    pin_count() = default;
+    ~pin_count() = default;
+
+    //! It has ended and goes with its last pin, at once if there is none.
+    void go() noexcept {
+        gone_ = true;
+        if (pins_ == 0) destroy();
+    }
+
+private:
+    void destroy() noexcept;
+
+    std::uint32_t pins_ = 0;
+    bool gone_ = false;
+};
+
 //! Closes in the background; on any thread.
 void drop_connection(connection& c) noexcept;
 
@@ -30,18 +57,18 @@ void drop_connection(connection& c) noexcept;
 //! another task closes the stream meanwhile.
 class connection_pin {
 public:
-    explicit connection_pin(connection& c) noexcept;
+    explicit connection_pin(connection& c) noexcept : connection_(&c) { count().pin(); }
     connection_pin(connection_pin&& o) noexcept
         : connection_(std::exchange(o.connection_, nullptr)) {}
     connection_pin& operator=(connection_pin&&) = delete;
     ~connection_pin() {
-        if (connection_ != nullptr) unpin();
+        if (connection_ != nullptr) count().unpin();
     }
     connection& operator*() const noexcept { return *connection_; }
     connection* operator->() const noexcept { return connection_; }
 
 private:
-    void unpin() noexcept;
+    pin_count& count() const noexcept { return *reinterpret_cast<pin_count*>(connection_); }
     connection* connection_;
 };
 
@@ -83,19 +110,9 @@ private:
 
 enum class send_extent : std::uint8_t { some, all, shutdown };
 
-//! One entry of a connection's send queue, part of the awaiter.
-class [[nodiscard]] send_awaiter final : public waiter {
+//! One entry of a connection's send queue, whatever the bytes are kept in.
+class send_call : public waiter {
 public:
-    send_awaiter(connection& c, std::span<const std::byte> bytes, send_extent extent) noexcept
-        : connection_(c), single_(bytes), total_(bytes.size()), extent_(extent) {}
-    send_awaiter(connection& c, send_extent extent) noexcept : connection_(c), extent_(extent) {}
-    send_awaiter(connection& c, rx_buffer buffer) noexcept
-        : send_awaiter(c, buffer_chain(std::move(buffer))) {}
-    send_awaiter(connection& c, std::span<const std::span<const std::byte>> pieces) noexcept;
-    send_awaiter(connection& c, buffer_chain chain) noexcept
-        : connection_(c), chain_(std::move(chain)), total_(chain_.size()) {}
-    send_awaiter(send_awaiter&&) = default;
-
     bool await_ready() const noexcept { return false; }
     bool await_suspend(std::coroutine_handle<> h, const environment& env);
     result<std::size_t> await_resume() const noexcept {
@@ -105,28 +122,74 @@ public:
     void on_stop() noexcept override;
     void describe(await_description& into) const override;
 
+protected:
+    send_call(connection& c, std::size_t total, send_extent extent) noexcept
+        : connection_(c), total_(total), extent_(extent) {}
+    send_call(send_call&&) = default;
+    ~send_call() = default;
+
 private:
     friend class send_queue;
 
-    [[nodiscard]] std::size_t piece_count() const noexcept;
-    [[nodiscard]] std::span<const std::byte> piece(std::size_t i) const noexcept;
+    [[nodiscard]] virtual std::size_t piece_count() const noexcept = 0;
+    [[nodiscard]] virtual std::span<const std::byte> piece(std::size_t i) const noexcept = 0;
+
     [[nodiscard]] std::size_t left() const noexcept { return total_ - sent_; }
-    void finish(boost::system::error_code failed) noexcept {
+    void fail(const boost::system::error_code& failed) noexcept {
         failed_ = failed;
         wake();
     }
 
     connection_pin connection_;
-    std::span<const std::byte> single_;
-    std::span<const std::span<const std::byte>> pieces_;
-    buffer_chain chain_;
-    std::size_t total_ = 0;
+    std::size_t total_;
     std::size_t sent_ = 0;
     boost::system::error_code failed_;
-    send_awaiter* next_ = nullptr;  // in the queue
-    send_extent extent_ = send_extent::all;
+    send_call* next_ = nullptr;  // in the queue
+    send_extent extent_;
     bool in_flight_ = false;
     bool cancelled_ = false;
+};
+
+//! What a send is made of: bytes or several pieces of them that the caller keeps, or buffers that
+//! it owns.
+using borrowed_bytes = std::span<const std::byte>;
+using borrowed_pieces = std::span<const std::span<const std::byte>>;
+
+inline std::size_t bytes_in(const borrowed_bytes& b) noexcept { return b.size(); }
+inline std::size_t bytes_in(const rx_buffer& b) noexcept { return b.size(); }
+inline std::size_t bytes_in(const buffer_chain& c) noexcept { return c.size(); }
+inline std::size_t bytes_in(const borrowed_pieces& pieces) noexcept {
+    std::size_t bytes = 0;
+    for (const auto& p : pieces) bytes += p.size();
+    return bytes;
+}
+
+template <class Payload>
+class [[nodiscard]] send_awaiter final : public send_call {
+public:
+    send_awaiter(connection& c, Payload&& payload, send_extent extent = send_extent::all) noexcept
+        : send_call(c, bytes_in(payload), extent), payload_(std::move(payload)) {}
+    send_awaiter(send_awaiter&&) = default;
+
+private:
+    [[nodiscard]] std::size_t piece_count() const noexcept override {
+        if constexpr (requires { payload_.count(); })
+            return payload_.count();
+        else if constexpr (std::is_same_v<Payload, borrowed_pieces>)
+            return payload_.size();
+        else
+            return payload_.empty() ? 0 : 1;
+    }
+    [[nodiscard]] std::span<const std::byte> piece(std::size_t i) const noexcept override {
+        if constexpr (std::is_same_v<Payload, buffer_chain>)
+            return payload_[i].bytes();
+        else if constexpr (std::is_same_v<Payload, borrowed_pieces>)
+            return payload_[i];
+        else
+            return {payload_.data(), payload_.size()};
+    }
+
+    Payload payload_;
 };
 
 //! Waits until the connection has gone.

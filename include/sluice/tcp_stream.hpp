@@ -40,6 +40,9 @@ struct tcp_information {
 //! Dropping the handle closes the connection in the background, without waiting for what the peer
 //! has still to read; operations of other tasks on it end with ECANCELED.
 class tcp_stream {
+    template <class Payload>
+    using sender = detail::send_awaiter<Payload>;
+
 public:
     tcp_stream() = default;
     tcp_stream(tcp_stream&& o) noexcept : connection_(std::exchange(o.connection_, nullptr)) {}
@@ -75,8 +78,9 @@ public:
     //! Sends something of `bytes`: completes with their number, at least 1, once the kernel has
     //! taken them. `bytes` must live until then. Errors: error::broken_send, EPIPE, ECONNRESET, ...
     //! Cancelled: ECANCELED, and nothing was sent.
-    [[nodiscard]] detail::send_awaiter send(std::span<const std::byte> bytes) noexcept {
-        return {*connection_, bytes, detail::send_extent::some};
+    [[nodiscard]] auto send(std::span<const std::byte> bytes) noexcept {
+        return sender<std::span<const std::byte>>{*connection_, std::move(bytes),
+                                                  detail::send_extent::some};
     }
 
     //! Sends everything: completes once the kernel has taken all of it. Calls are served in order
@@ -84,28 +88,27 @@ public:
     //! bytes. Cancelled before the first byte: ECANCELED, and nothing was sent. Cancelled later:
     //! ECANCELED, and all sends after it fail with error::broken_send. ENOBUFS when
     //! reactor_options::max_pending_sends calls are waiting already.
-    [[nodiscard]] detail::send_awaiter send_all(std::span<const std::byte> bytes) noexcept {
-        return {*connection_, bytes, detail::send_extent::all};
+    [[nodiscard]] auto send_all(std::span<const std::byte> bytes) noexcept {
+        return sender<std::span<const std::byte>>{*connection_, std::move(bytes)};
     }
     //! The same; the buffer is kept until it has been sent.
-    [[nodiscard]] detail::send_awaiter send_all(rx_buffer buffer) noexcept {
-        return {*connection_, std::move(buffer)};
+    [[nodiscard]] auto send_all(rx_buffer&& buffer) noexcept {
+        return sender<rx_buffer>{*connection_, std::move(buffer)};
     }
     //! The same for several pieces, one after the other. Both the array and the bytes must live
     //! until it completes.
-    [[nodiscard]] detail::send_awaiter send_all(
-        std::span<const std::span<const std::byte>> pieces) noexcept {
-        return {*connection_, pieces};
+    [[nodiscard]] auto send_all(std::span<const std::span<const std::byte>> pieces) noexcept {
+        return sender<std::span<const std::span<const std::byte>>>{*connection_, std::move(pieces)};
     }
     //! The same for buffers that are kept until they have been sent.
-    [[nodiscard]] detail::send_awaiter send_all(buffer_chain chain) noexcept {
-        return {*connection_, std::move(chain)};
+    [[nodiscard]] auto send_all(buffer_chain&& chain) noexcept {
+        return sender<buffer_chain>{*connection_, std::move(chain)};
     }
 
     //! Ends the sending side after everything sent so far; the peer sees the end of the stream.
     //! Receiving goes on. Cancelled before its turn: ECANCELED, the side stays open.
-    [[nodiscard]] detail::send_awaiter shutdown() noexcept {
-        return {*connection_, detail::send_extent::shutdown};
+    [[nodiscard]] auto shutdown() noexcept {
+        return sender<std::span<const std::byte>>{*connection_, {}, detail::send_extent::shutdown};
     }
 
     //! Ends the connection and completes when its descriptor is closed. Bytes that the kernel has

@@ -19,7 +19,11 @@ inline std::int64_t nanoseconds_of(reactor::clock::time_point t) noexcept {
 }
 
 //! `d` from now as a deadline; durations that do not fit wait for ever.
-std::int64_t deadline_after(reactor& home, std::chrono::nanoseconds d) noexcept;
+inline std::int64_t deadline_after(const reactor& home, std::chrono::nanoseconds d) noexcept {
+    const std::int64_t now = nanoseconds_of(home.now());
+    if (d.count() > timer_set::never - now) return timer_set::never;
+    return now + (d.count() > 0 ? d.count() : 0);
+}
 
 //! For task dumps: the limit of `timer` on what is awaited inside.
 void describe_limit(await_description& into, const timer_node& timer, awaited_ref inside);
@@ -64,7 +68,7 @@ public:
     static constexpr bool takes_on_resume = sluice::takes_on_resume<A>;
 
     timeout_awaiter(std::int64_t time, bool absolute,
-                    A inner) noexcept(std::is_nothrow_move_constructible_v<A>)
+                    A&& inner) noexcept(std::is_nothrow_move_constructible_v<A>)
         : inner_(std::move(inner)), time_(time), absolute_(absolute) {}
     timeout_awaiter(timeout_awaiter&& o) noexcept(std::is_nothrow_move_constructible_v<A>)
         : stop_listener(),
@@ -72,7 +76,9 @@ public:
           inner_(std::move(o.inner_)),
           time_(o.time_),
           absolute_(o.absolute_) {}
-    ~timeout_awaiter() { end(); }
+    ~timeout_awaiter() {
+        if (outer_ != nullptr) end();
+    }
 
     bool await_ready() const noexcept { return inner_.await_ready(); }
 
@@ -87,7 +93,7 @@ public:
     }
 
     outcome await_resume() {
-        end();
+        if (outer_ != nullptr) end();
         outcome r = inner_.await_resume();
         if (timed_out_ && r.has_error() && r.error() == cancelled_error()) return error::timeout;
         return r;
@@ -97,7 +103,6 @@ private:
     using nanos = std::chrono::nanoseconds;
 
     void end() noexcept {
-        if (outer_ == nullptr) return;
         outer_->stop.forget(*this);
         outer_->home.timers().cancel(*this);
         outer_ = nullptr;

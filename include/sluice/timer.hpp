@@ -2,7 +2,9 @@
 //! Timers of one reactor: insert and cancel in constant time, exact deadlines.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -43,13 +45,22 @@ public:
     static constexpr std::int64_t never = INT64_MAX;
 
     //! Arms `t`, which must not be armed. A deadline that has passed expires at the next expire().
-    void insert(timer_node& t, std::int64_t deadline) noexcept;
+    void insert(timer_node& t, std::int64_t deadline) noexcept {
+        t.deadline_ = deadline;
+        append(bucket_[bucket_of(deadline)], t);
+        next_ = std::min(next_, deadline);
+        ++size_;
+    }
 
     //! Disarms `t`; harmless when it is not armed.
-    void cancel(timer_node& t) noexcept;
+    void cancel(timer_node& t) noexcept {
+        if (!t.armed()) return;
+        unlink(t);
+        if (--size_ == 0) next_ = never;
+    }
 
     //! Calls on_timer() of every timer due at `now`. Returns how many.
-    std::size_t expire(std::int64_t now) noexcept;
+    std::size_t expire(std::int64_t now) noexcept { return now < next_ ? 0 : expire_due(now); }
 
     //! When expire() has to be called next: never later than the first deadline, `never` if there
     //! is none.
@@ -60,10 +71,24 @@ public:
 private:
     static constexpr std::size_t buckets = 64;
 
-    static void unlink(timer_link& l) noexcept;
-    static void append(timer_link& list, timer_link& l) noexcept;
+    static void unlink(timer_link& l) noexcept {
+        l.prev->next = l.next;
+        l.next->prev = l.prev;
+        l.prev = l.next = &l;
+    }
+    static void append(timer_link& list, timer_link& l) noexcept {
+        l.prev = list.prev;
+        l.next = &list;
+        list.prev->next = &l;
+        list.prev = &l;
+    }
     static timer_node& node_of(timer_link& l) noexcept { return static_cast<timer_node&>(l); }
-    [[nodiscard]] std::size_t bucket_of(std::int64_t deadline) const noexcept;
+    [[nodiscard]] std::size_t bucket_of(std::int64_t deadline) const noexcept {
+        if (deadline <= last_) return 0;
+        return static_cast<std::size_t>(
+            std::bit_width(static_cast<std::uint64_t>(deadline ^ last_)));
+    }
+    std::size_t expire_due(std::int64_t now) noexcept;
     [[nodiscard]] std::int64_t first_deadline() const noexcept;
 
     std::array<timer_link, buckets> bucket_;

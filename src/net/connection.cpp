@@ -7,11 +7,14 @@
 
 #include "net/descriptor_budget.hpp"
 #include "net/net_context.hpp"
+#include "runtime/fatal.hpp"
 
 namespace sluice::detail {
 
 connection& connection::create(net_context& net, int descriptor, connection_owner* owner) {
     auto* c = new (frame_pool::allocate(sizeof(connection))) connection(net, descriptor, owner);
+    // connection_pin, which knows only the name of a connection, finds its count there.
+    if (static_cast<void*>(static_cast<pin_count*>(c)) != c) fatal("a connection without a count");
     net.add(*c);
     return *c;
 }
@@ -53,8 +56,7 @@ void connection::moved_away() noexcept {
     send_.close();
     net_.moved_out(*this);
     if (owner_ != nullptr) owner_->connection_gone();
-    gone_ = true;
-    if (pins_ == 0) destroy();
+    go();
 }
 
 void connection::close_if_quiet() noexcept {
@@ -84,9 +86,10 @@ void connection::closed() noexcept {
     descriptor_budget::released();
     if (owner_ != nullptr) owner_->connection_gone();
     if (close_waiter_ != nullptr) close_waiter_->wake();
-    gone_ = true;
-    if (pins_ == 0) destroy();
+    go();
 }
+
+void pin_count::destroy() noexcept { static_cast<connection*>(this)->destroy(); }
 
 void connection::destroy() noexcept {
     this->~connection();

@@ -18,7 +18,7 @@ class connection_owner;
 
 //! Made from a connected descriptor, which it owns. Ends through close(): cancels what is in
 //! flight, waits for the terminal CQEs, closes the descriptor, goes back to the pool.
-class connection final : public home_node {
+class connection final : public pin_count, public home_node {
 public:
     //! Throws bad_alloc; the descriptor is the caller's then.
     static connection& create(net_context& net, int descriptor, connection_owner* owner);
@@ -33,12 +33,6 @@ public:
 
     //! Makes close() a reset.
     void reset_on_close() noexcept;
-
-    //! Awaiters refer to the object: it is freed when it is closed and none does.
-    void pin() noexcept { ++pins_; }
-    void unpin() noexcept {
-        if (--pins_ == 0 && gone_) destroy();
-    }
 
     //! One of the operations has ended after close().
     void operation_ended() noexcept;
@@ -82,14 +76,13 @@ private:
     void wake_mover() noexcept {
         if (mover_ != nullptr && quiet()) std::exchange(mover_, nullptr)->wake();
     }
+    friend class pin_count;
     void destroy() noexcept;
 
     net_context& net_;
     connection_owner* owner_;
     int descriptor_;
-    std::uint32_t pins_ = 0;
     bool closing_ = false;
-    bool gone_ = false;  // closed, and only kept for pins
     std::atomic<bool> orphaned_{false};
     close_awaiter* close_waiter_ = nullptr;
     waiter* mover_ = nullptr;

@@ -68,40 +68,31 @@ void provided_buffers::close(reactor_io& io) noexcept {
     retire();
 }
 
-rx_buffer provided_buffers::take(std::uint32_t cqe_flags, std::uint32_t size) noexcept {
-    block& b = block_of(cqe_flags);
-    std::byte* data = memory_ + static_cast<std::size_t>(&b - blocks_.get()) * size_ + b.used;
-    b.used += size;
-    if (!incremental_ || (cqe_flags & IORING_CQE_F_BUF_MORE) == 0) {
-        b.with_kernel = false;
-        --in_ring_;
-    }
-    return rx_buffer::lend(b, data, size);
-}
-
 bool provided_buffers::lends(const void* data, const void* of) const noexcept {
     // Any bits: compared as numbers.
     const auto first = reinterpret_cast<std::uintptr_t>(blocks_.get());
     const auto distance = reinterpret_cast<std::uintptr_t>(of) - first;
     const std::size_t index = distance / sizeof(block);
-    if (distance % sizeof(block) != 0 || index >= count_ || blocks_[index].handles <= 0)
-        return false;
+    if (distance % sizeof(block) != 0 || index >= count_) return false;
+    const block& b = blocks_[index];
+    if (b.handles <= (b.with_kernel ? 1 : 0)) return false;
     const auto start = reinterpret_cast<std::uintptr_t>(memory_) + index * size_;
     return reinterpret_cast<std::uintptr_t>(data) - start < size_;
 }
 
 void provided_buffers::take_nothing(std::uint32_t cqe_flags) noexcept {
-    if ((cqe_flags & IORING_CQE_F_BUF_MORE) != 0) return;
-    block& b = block_of(cqe_flags);
+    if (is_last(cqe_flags)) taken_back(block_of(cqe_flags));
+}
+
+void provided_buffers::taken_back(block& b) noexcept {
     b.with_kernel = false;
     --in_ring_;
-    if (b.handles == 0) recycle(b);
+    if (--b.handles <= 0) settle(b);
 }
 
 void provided_buffers::recycle(buffer_block& b) noexcept {
-    auto& mine = static_cast<block&>(b);
-    if (mine.with_kernel || !open_) return;  // partly used: more slices will come
-    put(mine);
+    if (!open_) return;
+    put(static_cast<block&>(b));
     hook_(context_);
 }
 
@@ -114,6 +105,7 @@ void provided_buffers::put(block& b) noexcept {
     entry.bid = index;
     b.used = 0;
     b.with_kernel = true;
+    ++b.handles;
     ++in_ring_;
     ++tail_;
     __atomic_store_n(&ring_->tail, tail_, __ATOMIC_RELEASE);

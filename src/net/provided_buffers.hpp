@@ -29,7 +29,14 @@ public:
     void close(reactor_io& io) noexcept;
 
     //! The slice that a CQE with IORING_CQE_F_BUFFER and `size` > 0 delivers.
-    rx_buffer take(std::uint32_t cqe_flags, std::uint32_t size) noexcept;
+    rx_buffer take(std::uint32_t cqe_flags, std::uint32_t size) noexcept {
+        block& b = block_of(cqe_flags);
+        std::byte* data = memory_ + static_cast<std::size_t>(&b - blocks_.get()) * size_ + b.used;
+        b.used += size;
+        rx_buffer slice = rx_buffer::lend(b, data, size);
+        if (is_last(cqe_flags)) taken_back(b);
+        return slice;
+    }
 
     //! For a CQE that names a buffer and delivers nothing.
     void take_nothing(std::uint32_t cqe_flags) noexcept;
@@ -53,8 +60,8 @@ public:
 
 private:
     struct block final : buffer_block {
-        std::uint32_t used = 0;  // bytes delivered since it was put into the ring
-        bool with_kernel = false;
+        std::uint32_t used = 0;    // bytes delivered since it was put into the ring
+        bool with_kernel = false;  // which then has a handle, but for lent()
     };
 
     provided_buffers() = default;
@@ -63,6 +70,11 @@ private:
     void recycle(buffer_block& b) noexcept override;
     void wake_home() noexcept override { io_->wake(); }
     void put(block& b) noexcept;
+    //! Whether the kernel has done with the buffer that this CQE names.
+    [[nodiscard]] bool is_last(std::uint32_t cqe_flags) const noexcept {
+        return !incremental_ || (cqe_flags & IORING_CQE_F_BUF_MORE) == 0;
+    }
+    void taken_back(block& b) noexcept;
     block& block_of(std::uint32_t cqe_flags) noexcept {
         return blocks_[cqe_flags >> IORING_CQE_BUFFER_SHIFT];
     }

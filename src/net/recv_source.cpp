@@ -81,7 +81,7 @@ void recv_source::deliver_from_heap(std::int32_t result) noexcept {
     if (result > 0) keep(read.split(static_cast<std::size_t>(result)));
 }
 
-void recv_source::keep(rx_buffer slice) noexcept {
+void recv_source::keep(rx_buffer&& slice) noexcept {
     const auto size = static_cast<std::uint32_t>(slice.size());
     net_.stats().bytes_in += size;
     ++net_.stats().receives;

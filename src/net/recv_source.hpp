@@ -76,7 +76,7 @@ private:
     static void complete(operation& op, std::int32_t result, std::uint32_t flags) noexcept;
     void deliver(std::uint32_t flags, std::uint32_t size) noexcept;
     void deliver_from_heap(std::int32_t result) noexcept;
-    void keep(rx_buffer slice) noexcept;
+    void keep(rx_buffer&& slice) noexcept;
     void on_terminal(std::int32_t result, bool had_data) noexcept;
     void on_failure(std::int32_t error_number) noexcept;
     void arm_if_room() noexcept;

@@ -31,14 +31,15 @@ void send_queue::unhook() noexcept { net_.io().forget(*this); }
 
 boost::system::error_code send_queue::refusal() const noexcept {
     if (broken_) return broken_;
-    if (count_ >= net_.options().max_pending_sends) {
-        ++net_.stats().send_limit_hit;
-        return errno_error(ENOBUFS);
-    }
-    return {};
+    ++net_.stats().send_limit_hit;
+    return errno_error(ENOBUFS);
 }
 
-void send_queue::push(send_awaiter& call) noexcept {
+bool send_queue::takes_more() const noexcept {
+    return !broken_ && count_ < net_.options().max_pending_sends;
+}
+
+void send_queue::push(send_call& call) noexcept {
     call.next_ = nullptr;
     (tail_ != nullptr ? tail_->next_ : head_) = &call;
     tail_ = &call;
@@ -70,11 +71,12 @@ void send_queue::prepare(operation& op, io_uring_sqe& sqe) noexcept {
 }
 
 void send_queue::prepare_bytes(io_uring_sqe& sqe) noexcept {
-    send_awaiter& first = *head_;
+    send_call& first = *head_;
     const bool whole = first.extent_ == send_extent::all;
     const int flags = MSG_NOSIGNAL | (whole ? MSG_WAITALL : 0);
     const bool alone = first.next_ == nullptr || !whole;
-    if (!(alone && first.piece_count() <= 1) && gather() > 1) {
+    const std::size_t count = first.piece_count();
+    if (!(alone && count <= 1) && gather() > 1) {
         io_uring_prep_sendmsg(&sqe, owner_.descriptor(), &gathered_->header,
                               static_cast<unsigned>(flags));
         return;
@@ -82,10 +84,9 @@ void send_queue::prepare_bytes(io_uring_sqe& sqe) noexcept {
     // One piece, or no memory for a vector: the first piece that has something left.
     std::size_t skip = first.sent_;
     std::size_t i = 0;
-    while (i + 1 < first.piece_count() && skip >= first.piece(i).size())
-        skip -= first.piece(i++).size();
+    while (i + 1 < count && skip >= first.piece(i).size()) skip -= first.piece(i++).size();
     std::span<const std::byte> bytes;
-    if (first.piece_count() != 0) bytes = first.piece(i).subspan(skip);
+    if (count != 0) bytes = first.piece(i).subspan(skip);
     bytes = bytes.first(std::min(bytes.size(), most_bytes));
     first.in_flight_ = true;
     io_uring_prep_send(&sqe, owner_.descriptor(), bytes.data(), bytes.size(), flags);
@@ -103,7 +104,7 @@ std::size_t send_queue::gather() noexcept {
     std::size_t pieces = 0;
     std::size_t bytes = 0;
     bool full = false;
-    for (send_awaiter* call = head_; !full && call != nullptr && call->extent_ == send_extent::all;
+    for (send_call* call = head_; !full && call != nullptr && call->extent_ == send_extent::all;
          call = call->next_) {
         std::size_t skip = call->sent_;
         for (std::size_t i = 0; i < call->piece_count(); ++i) {
@@ -148,7 +149,7 @@ void send_queue::on_result(std::int32_t result) noexcept {
     if (result >= 0) {
         if (head_->extent_ == send_extent::shutdown) {
             broken_ = errno_error(EPIPE);
-            pop({});
+            pop().wake();
         } else {
             deal_out(static_cast<std::size_t>(result));
         }
@@ -162,52 +163,52 @@ void send_queue::on_result(std::int32_t result) noexcept {
 void send_queue::deal_out(std::size_t bytes) noexcept {
     net_.stats().bytes_out += bytes;
     while (head_ != nullptr && head_->in_flight_) {
-        send_awaiter& call = *head_;
+        send_call& call = *head_;
         const std::size_t share = std::min(bytes, call.left());
         call.sent_ += share;
         bytes -= share;
         if (call.left() != 0 && !(call.extent_ == send_extent::some && call.sent_ != 0)) break;
-        pop({});
+        pop().wake();
     }
 }
 
 // After a request has ended: its calls that were told to stop, and were not completed by it.
 void send_queue::settle_cancelled() noexcept {
     bool half_way = false;
-    send_awaiter* next = nullptr;
-    for (send_awaiter* call = head_; call != nullptr && call->in_flight_; call = next) {
+    send_call* next = nullptr;
+    for (send_call* call = head_; call != nullptr && call->in_flight_; call = next) {
         next = call->next_;
         call->in_flight_ = false;
         if (!call->cancelled_) continue;
         half_way = half_way || call->sent_ != 0;
         remove(*call);
-        call->finish(cancelled_error());
+        call->fail(cancelled_error());
     }
     if (half_way) fail_all(error::broken_send);
 }
 
-void send_queue::fail_all(boost::system::error_code why) noexcept {
+void send_queue::fail_all(const boost::system::error_code& why) noexcept {
     if (!broken_) broken_ = why;
-    while (head_ != nullptr) pop(why);
+    while (head_ != nullptr) pop().fail(why);
 }
 
-void send_queue::pop(boost::system::error_code failed) noexcept {
-    send_awaiter& call = *head_;
+send_call& send_queue::pop() noexcept {
+    send_call& call = *head_;
     head_ = call.next_;
     if (head_ == nullptr) tail_ = nullptr;
     --count_;
-    call.finish(failed);
+    return call;
 }
 
-void send_queue::remove(send_awaiter& call) noexcept {
-    send_awaiter* before = nullptr;
-    for (send_awaiter* at = head_; at != &call; at = at->next_) before = at;
+void send_queue::remove(send_call& call) noexcept {
+    send_call* before = nullptr;
+    for (send_call* at = head_; at != &call; at = at->next_) before = at;
     (before != nullptr ? before->next_ : head_) = call.next_;
     if (tail_ == &call) tail_ = before;
     --count_;
 }
 
-void send_queue::cancel(send_awaiter& call) noexcept {
+void send_queue::cancel(send_call& call) noexcept {
     call.cancelled_ = true;
     if (call.in_flight_) {
         net_.io().cancel(*this);
@@ -215,7 +216,7 @@ void send_queue::cancel(send_awaiter& call) noexcept {
     }
     const bool half_way = call.sent_ != 0;  // between two requests
     remove(call);
-    call.finish(cancelled_error());
+    call.fail(cancelled_error());
     if (half_way) fail_all(error::broken_send);
     if (idle()) owner_.sends_ended();
 }

@@ -20,13 +20,14 @@ class send_queue final : public operation, private turn_end_hook {
 public:
     send_queue(connection& owner, net_context& net) noexcept;
 
-    //! Why nothing can be queued; no error if something can.
+    [[nodiscard]] bool takes_more() const noexcept;
+    //! Why it does not. Counts.
     [[nodiscard]] boost::system::error_code refusal() const noexcept;
 
-    void push(send_awaiter& call) noexcept;
+    void push(send_call& call) noexcept;
 
     //! The call's coroutine is to stop.
-    void cancel(send_awaiter& call) noexcept;
+    void cancel(send_call& call) noexcept;
 
     //! No call waits and no request is in flight.
     [[nodiscard]] bool idle() const noexcept { return head_ == nullptr && !live(); }
@@ -59,14 +60,14 @@ private:
     void deal_out(std::size_t bytes) noexcept;
     void on_result(std::int32_t result) noexcept;
     void settle_cancelled() noexcept;
-    void fail_all(boost::system::error_code why) noexcept;
-    void pop(boost::system::error_code failed) noexcept;
-    void remove(send_awaiter& call) noexcept;
+    void fail_all(const boost::system::error_code& why) noexcept;
+    send_call& pop() noexcept;
+    void remove(send_call& call) noexcept;
 
     connection& owner_;
     net_context& net_;
-    send_awaiter* head_ = nullptr;
-    send_awaiter* tail_ = nullptr;
+    send_call* head_ = nullptr;
+    send_call* tail_ = nullptr;
     std::uint32_t count_ = 0;
     bool closed_ = false;
     bool held_ = false;

@@ -34,16 +34,12 @@ void drop_connection(connection& c) noexcept {
         c.net().drop_away(c);
 }
 
-connection_pin::connection_pin(connection& c) noexcept : connection_(&c) {
-    check_home(c);
-    c.pin();
-}
-
-void connection_pin::unpin() noexcept { connection_->unpin(); }
-
 // --- receiving
 
-bool receive_awaiter::await_ready() const noexcept { return connection_->receiving().has_result(); }
+bool receive_awaiter::await_ready() const noexcept {
+    check_home(*connection_);
+    return connection_->receiving().has_result();
+}
 
 bool receive_awaiter::await_suspend(std::coroutine_handle<> h, const environment& env) {
     if (env.stop.stop_requested()) {
@@ -51,6 +47,7 @@ bool receive_awaiter::await_suspend(std::coroutine_handle<> h, const environment
         yield(h, env);
         return true;
     }
+    check_home(*connection_);
     connection_->receiving().wait(*this);
     wait(h, env);
     return true;
@@ -78,31 +75,11 @@ result<std::size_t> recv_into_awaiter::await_resume() {
 
 // --- sending
 
-send_awaiter::send_awaiter(connection& c,
-                           std::span<const std::span<const std::byte>> pieces) noexcept
-    : connection_(c), pieces_(pieces) {
-    for (const auto& p : pieces) total_ += p.size();
-}
-
-std::size_t send_awaiter::piece_count() const noexcept {
-    if (!chain_.empty()) return chain_.count();
-    if (!pieces_.empty()) return pieces_.size();
-    return single_.empty() ? 0 : 1;
-}
-
-std::span<const std::byte> send_awaiter::piece(std::size_t i) const noexcept {
-    if (!chain_.empty()) return chain_[i].bytes();
-    if (!pieces_.empty()) return pieces_[i];
-    return single_;
-}
-
-bool send_awaiter::await_suspend(std::coroutine_handle<> h, const environment& env) {
+bool send_call::await_suspend(std::coroutine_handle<> h, const environment& env) {
+    check_home(*connection_);
     send_queue& queue = connection_->sending();
-    if (env.stop.stop_requested())
-        failed_ = cancelled_error();
-    else
-        failed_ = queue.refusal();
-    if (failed_) {
+    if (env.stop.stop_requested() || !queue.takes_more()) {
+        failed_ = env.stop.stop_requested() ? cancelled_error() : queue.refusal();
         yield(h, env);
         return true;
     }
@@ -112,9 +89,9 @@ bool send_awaiter::await_suspend(std::coroutine_handle<> h, const environment& e
     return true;
 }
 
-void send_awaiter::on_stop() noexcept { connection_->sending().cancel(*this); }
+void send_call::on_stop() noexcept { connection_->sending().cancel(*this); }
 
-void send_awaiter::describe(await_description& into) const {
+void send_call::describe(await_description& into) const {
     std::string what = "shutdown";
     if (extent_ != send_extent::shutdown)
         what = "send of " + std::to_string(total_) + " bytes, " + std::to_string(sent_) + " sent,";

@@ -26,7 +26,6 @@ void buffer_source::release_away(buffer_block& b) noexcept {
     if (away_.released()) delete this;
 }
 
-// Adds up both counts, and recycles the block when no handle is left and it is not in the list.
 bool buffer_source::settle(buffer_block& b) noexcept {
     b.handles += b.away.exchange(0, std::memory_order_acq_rel);
     if (b.handles != 0 || b.going_home.load(std::memory_order_acquire)) return false;
@@ -34,7 +33,7 @@ bool buffer_source::settle(buffer_block& b) noexcept {
     return true;
 }
 
-std::size_t buffer_source::collect_returns() noexcept {
+std::size_t buffer_source::take_returned() noexcept {
     std::size_t home = 0;
     for (home_node* n = returns_.take_all(); n != nullptr;) {
         home_node* next = n->next_home;

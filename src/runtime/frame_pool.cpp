@@ -83,7 +83,7 @@ std::size_t frame_pool::usable_bytes(const void* p) noexcept {
     return h.index < classes ? (h.index + 1) * granule - sizeof(header) : 0;
 }
 
-void frame_pool::collect() noexcept {
+void frame_pool::take_returned() noexcept {
     for (home_node* n = returns_.take_all(); n != nullptr;) {
         home_node* next = n->next_home;
         recycle(n, header_of(n).index);

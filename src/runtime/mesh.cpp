@@ -117,13 +117,13 @@ void mesh_port::attach(reactor& home) {
     for (unsigned i = 0; i < mesh_.size(); ++i) routes_[i].queue = &mesh_.queue(index_, i);
     ring_descriptor_ = io_->rings().descriptor();
     wake_descriptor_ = io_->wake_descriptor();
-    io_->set_sleep_guard(this);
+    io_->set_doorbell(this);
     home.set_port(this);
 }
 
 void mesh_port::detach() noexcept {
     work_.reset();
-    io_->set_sleep_guard(nullptr);
+    io_->set_doorbell(nullptr);
     home_->set_port(nullptr);
 }
 
@@ -194,11 +194,12 @@ void mesh_port::mark(unsigned to) noexcept {
     if (routes_[to].dirty) return;
     routes_[to].dirty = true;
     dirty_.push_back(to);
+    publishes();
 }
 
 // Once a turn: all that goes to a neighbour becomes visible together, and it is woken once, if it
 // sleeps.
-void mesh_port::before_enter() noexcept {
+void mesh_port::publish() noexcept {
     for (const unsigned i : dirty_) {
         route& to = routes_[i];
         mesh_port& there = mesh_.port(i);
@@ -208,40 +209,25 @@ void mesh_port::before_enter() noexcept {
             there.inbox_.push_chain(*to.first_letter, *to.last_letter);
             to.first_letter = to.last_letter = nullptr;
         }
-        if (!ring(there)) continue;
+        if (!there.ring()) continue;
         ++stats_->wake_ups_sent;
         io_->wake_other(there.ring_descriptor_, there.wake_descriptor_);
     }
     dirty_.clear();
 }
 
-// True: it sleeps, and nobody else is about to wake it. The bell is rung before the look at the
-// sleeper, who looks at the bell after it has said that it sleeps: one of the two sees the other.
-bool mesh_port::ring(mesh_port& there) noexcept {
-    return !there.rung_.exchange(true, std::memory_order_seq_cst) &&
-           there.asleep_.load(std::memory_order_seq_cst) &&
-           there.asleep_.exchange(false, std::memory_order_seq_cst);
-}
-
 // At once, because the reactor may not enter its ring again.
 void mesh_port::ring_all() noexcept {
     for (unsigned i = 0; i < mesh_.size(); ++i) {
         mesh_port& there = mesh_.port(i);
-        if (i == index_ || !ring(there)) continue;
+        if (i == index_ || !there.ring()) continue;
         ++stats_->wake_ups_sent;
         io_->below().wake(there.wake_descriptor_);
     }
 }
 
-bool mesh_port::may_sleep() noexcept {
-    asleep_.store(true, std::memory_order_seq_cst);
-    if (!rung_.load(std::memory_order_seq_cst)) return true;
-    awake();
-    return false;
-}
-
 void mesh_port::take_in() noexcept {
-    rung_.exchange(false, std::memory_order_seq_cst);
+    answer_ring();
     // Letters first: a stop that is seen belongs to a call that is seen as well.
     take_letters();
     for (unsigned i = 0; i < mesh_.size(); ++i) {
@@ -342,7 +328,7 @@ bool mesh_port::count(quiescence& q, bool& busy, bool quiet) noexcept {
     return quiet && q.reached();
 }
 
-bool mesh_port::finished() noexcept {
+bool mesh_port::end_reached() noexcept {
     const bool quiet =
         home_->root().children() == 0 && work_->children() == 0 && home_->queue().empty();
     if (!going_down_) {

@@ -98,7 +98,7 @@ protected:
 };
 
 //! A reactor's place in the mesh. Used by its own thread, but for the bell, the inbox and the step.
-class mesh_port final : public sleep_guard {
+class mesh_port final : public doorbell {
 public:
     mesh_port(mesh& group, unsigned index);
 
@@ -122,13 +122,13 @@ public:
 
     //! Takes in what the others have sent.
     void collect() noexcept {
-        if (rung_.load(std::memory_order_relaxed)) take_in();
+        if (rung()) take_in();
     }
-    void before_enter() noexcept override;
-    bool may_sleep() noexcept override;
-    void awake() noexcept override { asleep_.store(false, std::memory_order_relaxed); }
-    //! Asked by a reactor that is to end as soon as there is nothing to do.
-    bool finished() noexcept;
+    //! Asked once a turn by a reactor that is to end as soon as there is nothing to do.
+    bool finished() noexcept {
+        const bool at_work = busy_working_ && home_->root().children() != 0;
+        return (!at_work || going_down_) && end_reached();
+    }
 
     //! The reactor resumes nobody any more: answers for all that runs here, and whatever comes.
     void halt() noexcept;
@@ -154,6 +154,8 @@ private:
         bool dirty = false;  // something to publish, or just a bell to ring
     };
 
+    void publish() noexcept override;
+    bool end_reached() noexcept;
     void take_in() noexcept;
     void take_letters() noexcept;
     void take_call(mesh_call& c) noexcept;
@@ -161,7 +163,6 @@ private:
     void post_letter(unsigned to, mesh_letter& l) noexcept;
     void queue_up() noexcept;
     void mark(unsigned to) noexcept;
-    bool ring(mesh_port& there) noexcept;
     void ring_all() noexcept;
     void unlink_running(mesh_call& c) noexcept;
     bool count(quiescence& q, bool& busy, bool quiet) noexcept;
@@ -185,9 +186,7 @@ private:
     int ring_descriptor_ = -1;
     int wake_descriptor_ = -1;
 
-    alignas(64) std::atomic<bool> rung_{false};
-    std::atomic<bool> asleep_{false};
-    home_list inbox_;
+    alignas(64) home_list inbox_;
     std::atomic<unsigned> step_{0};
 };
 

@@ -20,7 +20,7 @@ bool has_receive_limit(ring& r) {
     std::int32_t answer = 0;
     unsigned taken = 0;
     for (int tries = 0; taken == 0 && tries < 100; ++tries) {
-        r.enter(1, 100'000'000, 0);
+        r.enter(1, r.below().now() + 100'000'000, 0);
         taken = r.reap([&](std::uint64_t, std::int32_t res, std::uint32_t) { answer = res; });
     }
     return answer == -EBADF;
@@ -38,7 +38,7 @@ bool has_message_ring(ring& r) noexcept {
     bool answered = false;
     bool refused = false;
     for (int tries = 0; tries < 10 && !refused && !(arrived && answered); ++tries) {
-        r.enter(1, 100'000'000, 0);
+        r.enter(1, r.below().now() + 100'000'000, 0);
         r.reap([&](std::uint64_t user_data, std::int32_t result, std::uint32_t) {
             arrived = arrived || user_data == message;
             answered = answered || user_data == request;

@@ -131,7 +131,8 @@ void reactor::turn() {
     stats_.timers_expired += timers_.expire(now_);
     stats_.resumes += queue_.run_turn(options_.ready_turn);
     if (stalls_ && stalls_->turn_ended(begun, io_->below().now())) ++stats_.stalls;
-    const bool waits = queue_.empty() && !abandoned_ && !finished();
+    const bool ends = finished();  // asked each time, since it tells the neighbours too
+    const bool waits = queue_.empty() && !ends && !abandoned_ && timers_.next_deadline() > now_;
     io_->end_turn(waits, timers_.next_deadline());
 }
 
@@ -146,7 +147,7 @@ bool reactor::finished() noexcept {
 }
 
 void reactor::run_loop() {
-    while (abandoned_ || !finished()) {
+    while (abandoned_ || !queue_.empty() || !finished()) {
         if (abandoned_) {
             finish_abandoning();
             return;

@@ -90,7 +90,7 @@ void reactor_io::cancel(operation& op) noexcept {
 void reactor_io::cancel_everything() noexcept {
     io_uring_sqe* sqe = ring_.next_sqe();
     if (sqe == nullptr) {
-        enter(0, 0);
+        enter(0, timer_set::never);
         sqe = ring_.next_sqe();
     }
     if (sqe == nullptr) return;  // the caller asks again
@@ -124,7 +124,7 @@ bool reactor_io::fill(submission& s) noexcept {
 void reactor_io::offer(submission& s) noexcept {
     if (parked_head_ == nullptr) {
         if (fill(s)) return;
-        enter(0, 0);
+        enter(0, timer_set::never);
         if (fill(s)) return;
     }
     park(s);
@@ -156,14 +156,6 @@ void reactor_io::submit_parked() noexcept {
     }
 }
 
-void reactor_io::at_turn_end(turn_end_hook& hook) noexcept {
-    if (hook.queued_) return;
-    hook.queued_ = true;
-    hook.next_ = nullptr;
-    (hooks_tail_ != nullptr ? hooks_tail_->next_ : hooks_head_) = &hook;
-    hooks_tail_ = &hook;
-}
-
 void reactor_io::forget(turn_end_hook& hook) noexcept {
     if (!hook.queued_) return;
     turn_end_hook* before = nullptr;
@@ -186,9 +178,9 @@ void reactor_io::run_hooks() noexcept {
     }
 }
 
-void reactor_io::enter(unsigned wait, std::int64_t timeout_ns) noexcept {
+void reactor_io::enter(unsigned wait, std::int64_t deadline) noexcept {
     ++stats_.enters;
-    const int entered = ring_.enter(wait, timeout_ns, min_wait_us_);
+    const int entered = ring_.enter(wait, deadline, min_wait_us_);
     if (entered >= 0) return;
     switch (-entered) {
         case ETIME:   // the deadline
@@ -215,21 +207,15 @@ void reactor_io::wake_other(int ring_descriptor, int wake_descriptor) noexcept {
 
 void reactor_io::end_turn(bool wait, std::int64_t deadline) noexcept {
     run_hooks();
-    if (guard_ != nullptr) guard_->before_enter();
+    if (bell_ != nullptr) bell_->before_enter();
     submit_parked();
     if (ring_.overflowed()) ++stats_.cq_overflows;
     const bool must_submit = ring_.unsubmitted() != 0;
     bool sleeps = wait && hooks_head_ == nullptr && !ring_.has_cqes();
-    std::int64_t timeout = -1;
-    if (sleeps && deadline != timer_set::never) {
-        const std::int64_t now = kernel_.now();
-        sleeps = deadline > now;  // a wait of no length costs as much as a short one
-        if (sleeps) timeout = deadline - now;
-    }
-    if (sleeps && guard_ != nullptr) sleeps = guard_->may_sleep();
+    if (sleeps && bell_ != nullptr) sleeps = bell_->may_sleep();
     if (must_submit || sleeps || ring_.kernel_has_work())
-        enter(sleeps ? min_wait_completions_ : 0, timeout);
-    if (sleeps && guard_ != nullptr) guard_->awake();
+        enter(sleeps ? min_wait_completions_ : 0, deadline);
+    if (sleeps && bell_ != nullptr) bell_->awake();
     dispatch();
 }
 

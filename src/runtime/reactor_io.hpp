@@ -2,7 +2,9 @@
 //! Between the operations of a reactor and its ring: submission, parking, dispatch of CQEs.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <utility>
 
 #include "runtime/operation.hpp"
 #include "runtime/ring.hpp"
@@ -26,17 +28,48 @@ private:
     bool queued_ = false;
 };
 
-//! Whoever lets other threads look whether the reactor sleeps, so that they wake it only then.
-class sleep_guard {
+//! The bell of a reactor: other threads ring it when they have left something, and wake the reactor
+//! only if it sleeps. The bell is rung before the look at the sleeper, who looks at the bell after
+//! it has said that it sleeps: one of the two sees the other.
+class doorbell {
 public:
+    //! By other threads. True: it sleeps, and nobody else is about to wake it.
+    bool ring() noexcept {
+        return !rung_.exchange(true, std::memory_order_seq_cst) &&
+               asleep_.load(std::memory_order_seq_cst) &&
+               asleep_.exchange(false, std::memory_order_seq_cst);
+    }
+
+    // By its reactor.
+
+    [[nodiscard]] bool rung() const noexcept { return rung_.load(std::memory_order_relaxed); }
+    void answer_ring() noexcept { rung_.exchange(false, std::memory_order_seq_cst); }
+
     //! Once a turn, when nothing more will happen in it.
-    virtual void before_enter() noexcept = 0;
+    void before_enter() noexcept {
+        if (std::exchange(to_publish_, false)) publish();
+    }
     //! The reactor is about to sleep. False: something has come.
-    virtual bool may_sleep() noexcept = 0;
-    virtual void awake() noexcept = 0;
+    bool may_sleep() noexcept {
+        asleep_.store(true, std::memory_order_seq_cst);
+        if (!rung_.load(std::memory_order_seq_cst)) return true;
+        awake();
+        return false;
+    }
+    void awake() noexcept { asleep_.store(false, std::memory_order_relaxed); }
 
 protected:
-    ~sleep_guard() = default;
+    ~doorbell() = default;
+
+    //! Asks for publish() at the end of this turn.
+    void publishes() noexcept { to_publish_ = true; }
+    //! What the turn has for other threads becomes visible to them.
+    virtual void publish() noexcept = 0;
+
+private:
+    bool to_publish_ = false;
+    alignas(64) std::atomic<bool> rung_{false};
+    std::atomic<bool> asleep_{false};
 };
 
 class reactor_io {
@@ -60,7 +93,13 @@ public:
     void cancel_everything() noexcept;
 
     //! Calls `hook` once, before the enter of this turn.
-    void at_turn_end(turn_end_hook& hook) noexcept;
+    void at_turn_end(turn_end_hook& hook) noexcept {
+        if (hook.queued_) return;
+        hook.queued_ = true;
+        hook.next_ = nullptr;
+        (hooks_tail_ != nullptr ? hooks_tail_->next_ : hooks_head_) = &hook;
+        hooks_tail_ = &hook;
+    }
     //! Takes it back.
     void forget(turn_end_hook& hook) noexcept;
 
@@ -79,7 +118,7 @@ public:
     void wake_other(int ring_descriptor, int wake_descriptor) noexcept;
     [[nodiscard]] int wake_descriptor() const noexcept { return wake_descriptor_; }
 
-    void set_sleep_guard(sleep_guard* g) noexcept { guard_ = g; }
+    void set_doorbell(doorbell* b) noexcept { bell_ = b; }
     [[nodiscard]] reactor_stats& stats() noexcept { return stats_; }
 
     [[nodiscard]] kernel& below() const noexcept { return kernel_; }
@@ -103,7 +142,7 @@ private:
     void unpark(submission& s) noexcept;
     void submit_parked() noexcept;
     void run_hooks() noexcept;
-    void enter(unsigned wait, std::int64_t timeout_ns) noexcept;
+    void enter(unsigned wait, std::int64_t deadline) noexcept;
     void dispatch() noexcept;
     void wake_answer(std::uint64_t user_data) noexcept;
     void complete(operation& op, std::int32_t result, std::uint32_t flags) noexcept;
@@ -122,7 +161,7 @@ private:
     std::uint64_t live_ = 0;
     bool closing_ = false;
     bool wakes_by_ring_ = false;
-    sleep_guard* guard_ = nullptr;
+    doorbell* bell_ = nullptr;
     int wake_descriptor_ = -1;
     wake_operation wake_;
 };

@@ -75,6 +75,7 @@ result<void> ring::open(const reactor_options& options, features& found) {
     if (no_iowait) enter_flags_ |= IORING_ENTER_NO_IOWAIT;
     found.set("NO_IOWAIT", no_iowait, no_iowait ? "" : "needs kernel 6.15");
     register_ring_descriptor(found);
+    find_absolute_waits(found);
     set_up_busy_poll(options, found);
     return {};
 }
@@ -120,6 +121,13 @@ void ring::register_ring_descriptor(features& found) {
     found.set("REGISTERED_RING", done == 1, done == 1 ? "" : "the kernel refuses it");
 }
 
+// A wait until a time long gone ends at once, unless the kernel does not know the flag.
+void ring::find_absolute_waits(features& found) noexcept {
+    absolute_wait_ = IORING_ENTER_ABS_TIMER;
+    if (enter(1, 0, 0) == -EINVAL) absolute_wait_ = 0;
+    found.set("ABS_TIMER", absolute_wait_ != 0, absolute_wait_ != 0 ? "" : "needs kernel 6.12");
+}
+
 void ring::set_up_busy_poll(const reactor_options& options, features& found) {
     if (options.busy_poll.count() <= 0) {
         found.set("NAPI_BUSY_POLL", false, "not asked for");
@@ -132,7 +140,7 @@ void ring::set_up_busy_poll(const reactor_options& options, features& found) {
     found.set("NAPI_BUSY_POLL", done, done ? "" : "the kernel refuses it (there since 6.9)");
 }
 
-int ring::enter(unsigned wait, std::int64_t timeout_ns, std::uint32_t min_wait_us) noexcept {
+int ring::enter(unsigned wait, std::int64_t deadline, std::uint32_t min_wait_us) noexcept {
     __atomic_store_n(sq_tail_, sq_local_tail_, __ATOMIC_RELEASE);
     __kernel_timespec timeout{};
     io_uring_getevents_arg argument{};
@@ -143,9 +151,13 @@ int ring::enter(unsigned wait, std::int64_t timeout_ns, std::uint32_t min_wait_u
         flags |= IORING_ENTER_EXT_ARG;
         given = &argument;
         given_size = sizeof argument;
-        if (timeout_ns >= 0) {
-            timeout.tv_sec = timeout_ns / 1'000'000'000;
-            timeout.tv_nsec = timeout_ns % 1'000'000'000;
+        if (deadline != INT64_MAX) {
+            flags |= absolute_wait_;
+            const std::int64_t time = absolute_wait_ != 0
+                                          ? deadline
+                                          : std::max<std::int64_t>(deadline - kernel_.now(), 0);
+            timeout.tv_sec = time / 1'000'000'000;
+            timeout.tv_nsec = time % 1'000'000'000;
             argument.ts = reinterpret_cast<std::uint64_t>(&timeout);
         }
         if (min_wait_possible_) argument.min_wait_usec = min_wait_us;

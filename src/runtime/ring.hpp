@@ -53,9 +53,9 @@ public:
     }
 
     //! Submits everything and lets the kernel post what is done; with `wait`, until at least that
-    //! many CQEs are there or `timeout_ns` has passed (negative: no limit). Returns what
-    //! io_uring_enter returns, or the negative errno; ETIME and EINTR are not errors.
-    int enter(unsigned wait, std::int64_t timeout_ns, std::uint32_t min_wait_us) noexcept;
+    //! many CQEs are there or until `deadline` (of the kernel's clock; INT64_MAX: no limit).
+    //! Returns what io_uring_enter returns, or the negative errno; ETIME and EINTR are not errors.
+    int enter(unsigned wait, std::int64_t deadline, std::uint32_t min_wait_us) noexcept;
 
     //! Hands every CQE that is there to `take(user_data, result, flags)`; returns how many.
     template <class Take>
@@ -103,6 +103,7 @@ private:
 
     result<void> map(const io_uring_params& params);
     void register_ring_descriptor(features& found);
+    void find_absolute_waits(features& found) noexcept;
     void set_up_busy_poll(const reactor_options& options, features& found);
 
     kernel& kernel_;
@@ -110,6 +111,7 @@ private:
     int enter_fd_ = -1;  // the descriptor, or its index when it is registered
     unsigned enter_flags_ = 0;
     bool min_wait_possible_ = false;
+    unsigned absolute_wait_ = 0;  // the flag, if the kernel takes points in time: no clock is read
 
     std::uint32_t sq_local_tail_ = 0;
     std::uint32_t cq_local_head_ = 0;

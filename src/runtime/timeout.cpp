@@ -5,12 +5,6 @@
 
 namespace sluice::detail {
 
-std::int64_t deadline_after(reactor& home, std::chrono::nanoseconds d) noexcept {
-    const std::int64_t now = nanoseconds_of(home.now());
-    if (d.count() > timer_set::never - now) return timer_set::never;
-    return now + (d.count() > 0 ? d.count() : 0);
-}
-
 bool sleep_awaiter::await_suspend(std::coroutine_handle<> h, const environment& env) noexcept {
     if (env.stop.stop_requested()) {
         cancelled_ = true;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <bit>
 
 #include "sluice/timer.hpp"
 
@@ -11,40 +10,7 @@ namespace {
 constexpr int scan_limit = 32;
 }  // namespace
 
-void timer_set::unlink(timer_link& l) noexcept {
-    l.prev->next = l.next;
-    l.next->prev = l.prev;
-    l.prev = l.next = &l;
-}
-
-void timer_set::append(timer_link& list, timer_link& l) noexcept {
-    l.prev = list.prev;
-    l.next = &list;
-    list.prev->next = &l;
-    list.prev = &l;
-}
-
-std::size_t timer_set::bucket_of(std::int64_t deadline) const noexcept {
-    if (deadline <= last_) return 0;
-    const auto difference = static_cast<std::uint64_t>(deadline ^ last_);
-    return static_cast<std::size_t>(std::bit_width(difference));
-}
-
-void timer_set::insert(timer_node& t, std::int64_t deadline) noexcept {
-    t.deadline_ = deadline;
-    append(bucket_[bucket_of(deadline)], t);
-    next_ = std::min(next_, deadline);
-    ++size_;
-}
-
-void timer_set::cancel(timer_node& t) noexcept {
-    if (!t.armed()) return;
-    unlink(t);
-    if (--size_ == 0) next_ = never;
-}
-
-std::size_t timer_set::expire(std::int64_t now) noexcept {
-    if (now < next_) return 0;
+std::size_t timer_set::expire_due(std::int64_t now) noexcept {
     // All buckets up to the one that `now` itself falls into may hold timers that are due; what is
     // in them and not due yet belongs into a lower bucket as seen from `now`.
     timer_link due;

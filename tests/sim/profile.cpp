@@ -8,6 +8,7 @@ profile kernel_6_1() noexcept {
     p.no_sqarray = false;
     p.cqe_mixed = false;
     p.min_timeout = false;
+    p.absolute_wait = false;
     p.no_iowait = false;
     p.buffer_ring_mmap = false;
     p.buffer_ring_inc = false;

@@ -11,6 +11,7 @@ struct profile {
     bool no_sqarray = true;             //!< IORING_SETUP_NO_SQARRAY (6.6)
     bool cqe_mixed = true;              //!< IORING_SETUP_CQE_MIXED (6.18)
     bool min_timeout = true;            //!< min_wait_usec of a wait (6.12)
+    bool absolute_wait = true;          //!< IORING_ENTER_ABS_TIMER (6.12)
     bool no_iowait = true;              //!< IORING_ENTER_NO_IOWAIT (6.15)
     bool registered_rings = true;       //!< IORING_REGISTER_RING_FDS (5.18)
     bool buffer_ring_mmap = true;       //!< IOU_PBUF_RING_MMAP (6.4)

@@ -103,7 +103,7 @@ private:
     int call(unsigned wait, std::int64_t milliseconds) {
         for (const auto& [sqe, user_data] : unsubmitted_) sqe->user_data = user_data;
         unsubmitted_.clear();
-        return last_ = ring_.enter(wait, milliseconds * 1'000'000, 0);
+        return last_ = ring_.enter(wait, ring_.below().now() + milliseconds * 1'000'000, 0);
     }
 
     detail::ring ring_;

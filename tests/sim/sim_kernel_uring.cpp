@@ -51,7 +51,8 @@ int sim_kernel::read_terms(const void* argument, std::size_t size, unsigned flag
     const std::int64_t nanoseconds = time.tv_sec > longest / 1'000'000'000
                                          ? longest
                                          : time.tv_sec * 1'000'000'000 + time.tv_nsec;
-    terms.deadline = world_.clock.now() + nanoseconds;
+    const bool absolute = (flags & IORING_ENTER_ABS_TIMER) != 0;
+    terms.deadline = absolute ? nanoseconds : world_.clock.now() + nanoseconds;
     return 0;
 }
 
@@ -59,6 +60,7 @@ int sim_kernel::uring_enter(int ring, unsigned submit, unsigned wait, unsigned f
                             const void* argument, std::size_t argument_size) noexcept {
     unsigned known = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
     if (world_.options.kernel.registered_rings) known |= IORING_ENTER_REGISTERED_RING;
+    if (world_.options.kernel.absolute_wait) known |= IORING_ENTER_ABS_TIMER;
     if (world_.options.kernel.no_iowait) known |= IORING_ENTER_NO_IOWAIT;
     if ((flags & ~known) != 0) return -EINVAL;
     const auto found = ring_of(ring, (flags & IORING_ENTER_REGISTERED_RING) != 0);

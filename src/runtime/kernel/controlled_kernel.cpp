@@ -4,6 +4,7 @@
 #include <linux/io_uring.h>
 #include <linux/time_types.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -43,9 +44,12 @@ public:
         const __kernel_timespec settle{0, settle_ns};
         io_uring_getevents_arg shorter = *given;
         shorter.ts = reinterpret_cast<std::uint64_t>(&settle);
-        const int entered = below_.uring_enter(ring, submit, wait, flags, &shorter, sizeof shorter);
+        const int entered = below_.uring_enter(ring, submit, wait, flags & ~IORING_ENTER_ABS_TIMER,
+                                               &shorter, sizeof shorter);
+        const std::int64_t time = asked.tv_sec * 1'000'000'000 + asked.tv_nsec;
+        const bool absolute = (flags & IORING_ENTER_ABS_TIMER) != 0;
         if (cq_empty() && (entered >= 0 || entered == -ETIME))
-            now_ += asked.tv_sec * 1'000'000'000 + asked.tv_nsec;
+            now_ = absolute ? std::max(now_, time) : now_ + time;
         return entered;
     }
     std::int64_t now() noexcept override { return now_; }
