@@ -27,13 +27,7 @@ public:
     //! coroutine that waits: it is true when this returns success. Gives result<void>; cancelled:
     //! ECANCELED, unless it is true already. Uses a pooled frame.
     template <std::predicate F>
-    task<result<void>> wait(F holds) {
-        while (!holds()) {
-            auto notified = co_await wait();
-            if (!notified) co_return notified;
-        }
-        co_return result<void>{};
-    }
+    task<result<void>> wait(F holds);
 
     //! Waits for the next notification, whatever the state is then. Gives result<void>; cancelled:
     //! ECANCELED, and no notification was used up. Does not allocate.
@@ -76,5 +70,14 @@ private:
 };
 
 inline condition::wait_awaiter condition::wait() noexcept { return wait_awaiter{*this}; }
+
+template <std::predicate F>
+task<result<void>> condition::wait(F holds) {
+    while (!holds()) {
+        auto notified = co_await wait();
+        if (!notified) co_return notified;
+    }
+    co_return result<void>{};
+}
 
 }  // namespace sluice

@@ -88,7 +88,6 @@ private:
     mesh_port* at_ = nullptr;
     stop_source* work_ = nullptr;
     bool stop_asked_ = false;
-    bool begun_ = false;
 
     boost::system::error_code failure_;
     mesh_letter reply_{*this, mesh_letter::kind::reply};

@@ -28,11 +28,8 @@ constinit thread_local fiber_core* running_fiber = nullptr;
 constexpr auto fill = std::byte{0xa5};
 
 // The sanitizer has marked parts of the stack that no live variable owns.
-#if defined(__clang__) || defined(__GNUC__)
-[[gnu::no_sanitize("address")]] [[gnu::noinline]]
-#endif
-std::size_t
-untouched(const std::byte* low, std::size_t size) noexcept {
+__attribute__((no_sanitize("address"), noinline)) std::size_t untouched(const std::byte* low,
+                                                                        std::size_t size) noexcept {
     std::size_t n = 0;
     while (n < size && low[n] == fill) ++n;
     return n;
