@@ -38,7 +38,7 @@ private:
     void at_turn_end() noexcept override {
         const std::int64_t begun = stage_.below().now();
         detail::ring& ring = stage_.home().io().rings();
-        ring.enter(cqes_, patience_ns, 0);
+        ring.enter(cqes_, begun + patience_ns, 0);
         in_time_ = ring.has_cqes() && stage_.below().now() - begun < patience_ns;
         if (phase_ == phase::stop_first) {
             scope_.request_stop();
