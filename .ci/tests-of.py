@@ -13,8 +13,8 @@ import sys
 build = pathlib.Path(sys.argv[1]).resolve()
 programs = {str(build / name) for name in sys.argv[2:]}
 listed = subprocess.run(["meson", "introspect", "--tests", build], capture_output=True, check=True)
-names = [test["name"] for test in json.loads(listed.stdout) if test["cmd"][0] in programs]
-missing = programs - {test["cmd"][0] for test in json.loads(listed.stdout)}
+tests = [test for test in json.loads(listed.stdout) if test["cmd"][0] in programs]
+missing = programs - {test["cmd"][0] for test in tests}
 if missing:
     sys.exit(f"no test runs {', '.join(sorted(missing))}")
-print("\n".join(names))
+print("\n".join(test["name"] for test in tests))

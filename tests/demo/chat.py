@@ -6,29 +6,21 @@ import contextlib
 import re
 
 import demo
-from demo import Server, check
+from demo import Conversation, Server, check
 
 
-class Guest:
+class Guest(Conversation):
     """A client that has told its name."""
 
     def __init__(self, server, name):
+        super().__init__(server, "r", newline="\n")
         self.name = name
-        self.socket = server.connect()
-        self.file = self.socket.makefile("r", newline="\n")
         check(self.line() == "What is your name?", f"{name} is not asked for a name")
         self.say(name)
         self.until(f"* {name} has joined")
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.file.close()
-        self.socket.close()
-
     def say(self, text):
-        self.socket.sendall(text.encode() + b"\n")
+        self.send(text.encode() + b"\n")
 
     def line(self):
         return self.file.readline().rstrip("\n")
@@ -61,14 +53,13 @@ def everybody_hears(settings):
                     heard[found[1]].append(int(found[2]))
             check(all(words == list(range(20)) for words in heard.values()), f"{heard}")
         gone = guests.pop()
-        gone.file.close()
-        gone.socket.close()
+        gone.close()
         for guest in guests:
             guest.until(f"* {gone.name} has left")
         server.signal()
         for guest in guests:
             guest.until("* the server stops")
-            check(guest.line() == "", "more after the end")
+            check(guest.ended(), "more after the end")
         server.ended(10 * settings.patience)
 
 
@@ -100,8 +91,7 @@ def rude_guests(settings):
             demo.reset(s)
         host.say("still there")
         host.until("host: still there")
-        host.file.close()
-        host.socket.close()
+        host.close()
         server.stop()
 
 

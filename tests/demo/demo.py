@@ -208,6 +208,32 @@ class Server(Process):
         return self.ended(seconds or 8 * self.settings.patience)
 
 
+class Conversation:
+    """One connection to a server, written through `socket` and read through `file`; both are closed
+    with the `with` block, since either keeps the connection open."""
+
+    def __init__(self, server, mode="rb", **how):
+        self.socket = server.connect()
+        self.file = self.socket.makefile(mode, **how)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
+    def send(self, data):
+        self.socket.sendall(data)
+
+    def ended(self):
+        """Whether the server has closed, and has sent nothing more."""
+        return not self.file.read(1)
+
+
 class Load(Process):
     """A running sluice-load."""
 

@@ -6,27 +6,13 @@ import re
 import shutil
 
 import demo
-from demo import MIB, Server, Skip, check
+from demo import MIB, Conversation, Server, Skip, check
 
 HELLO = b"Hello, World!\n"
 
 
-class Client:
+class Client(Conversation):
     """One connection, and its answers in order."""
-
-    def __init__(self, server):
-        self.socket = server.connect()
-        self.file = self.socket.makefile("rb")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.file.close()
-        self.socket.close()
-
-    def send(self, data):
-        self.socket.sendall(data)
 
     def answer(self, body=True):
         """(status, headers, body)"""
@@ -38,9 +24,6 @@ class Client:
             headers[name.lower().decode()] = value.strip().decode()
         size = int(headers["content-length"])
         return int(status[1]), headers, self.file.read(size) if body else b""
-
-    def ended(self):
-        return self.file.read(1) == b""
 
 
 def get(path="/", version="1.1", method="GET", extra=""):

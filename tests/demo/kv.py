@@ -8,30 +8,16 @@ import shutil
 import threading
 
 import demo
-from demo import MIB, Server, Skip, check
+from demo import MIB, Conversation, Server, Skip, check
 
 
-class Client:
+class Client(Conversation):
     """Speaks RESP by itself, so that a mistake of a library can't hide one of the server."""
-
-    def __init__(self, server):
-        self.socket = server.connect()
-        self.file = self.socket.makefile("rb")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.file.close()
-        self.socket.close()
 
     @staticmethod
     def encode(*words):
         words = [w if isinstance(w, bytes) else str(w).encode() for w in words]
         return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words)
-
-    def send(self, data):
-        self.socket.sendall(data)
 
     def reply(self):
         line = self.file.readline()
@@ -49,9 +35,6 @@ class Client:
     def __call__(self, *words):
         self.send(self.encode(*words))
         return self.reply()
-
-    def ended(self):
-        return self.file.read(1) == b""
 
 
 def running(settings, *options):
