@@ -55,6 +55,14 @@ public:
     //! Handles alive, on all threads.
     [[nodiscard]] std::int64_t lent() const noexcept { return lent_ + away_.difference(); }
 
+    //! Blocks in all, and of those the ones that the kernel has or can have.
+    [[nodiscard]] std::uint32_t capacity() const noexcept {
+        return capacity_.load(std::memory_order_relaxed);
+    }
+    [[nodiscard]] std::uint32_t available() const noexcept {
+        return available_.load(std::memory_order_relaxed);
+    }
+
 protected:
     buffer_source() noexcept : home_(frame_pool::current) {}
     virtual ~buffer_source() = default;
@@ -79,15 +87,30 @@ protected:
     //! The reactor leaves. The source deletes itself, at once or with its last handle.
     void retire() noexcept;
 
+    //! The reactor leaves, and the one with the frame pool `new_home` keeps the source from now on.
+    //! The last thing the old one does to it.
+    void hand_over(const void* new_home) noexcept;
+
+    // A source of one reactor counts them without atomic operations.
+    void set_capacity(std::uint32_t blocks) noexcept {
+        capacity_.store(blocks, std::memory_order_relaxed);
+    }
+    void set_available(std::uint32_t blocks) noexcept {
+        available_.store(blocks, std::memory_order_relaxed);
+    }
+    std::atomic<std::uint32_t>& shared_available() noexcept { return available_; }
+
 private:
     [[nodiscard]] bool at_home() const noexcept {
-        return home_.load(std::memory_order_relaxed) == frame_pool::current;
+        return home_.load(std::memory_order_acquire) == frame_pool::current;
     }
     void release_away(buffer_block& b) noexcept;
     std::size_t take_returned() noexcept;
 
     std::atomic<const void*> home_;  // stands for the thread; of nobody once the reactor left
     std::int64_t lent_ = 0;
+    std::atomic<std::uint32_t> capacity_{0};
+    std::atomic<std::uint32_t> available_{0};
     home_list returns_;
     std::atomic<bool> wanted_{false};
     std::mutex wake_mutex_;  // between wake_home() and retire(); taken only when blocks are wanted

@@ -12,6 +12,7 @@
 #include "sluice/result.hpp"
 #include "sluice/steering.hpp"
 #include "sluice/tcp_stream.hpp"
+#include "sluice/zcrx_options.hpp"
 
 namespace sluice {
 
@@ -22,6 +23,9 @@ struct listen_options {
     bool ipv6_only = false;   //!< "::" takes IPv4 connections too unless this is set
     int receive_buffer = 0;   //!< SO_RCVBUF before listen, in bytes; 0: the kernel tunes it
     int send_buffer = 0;      //!< SO_SNDBUF
+    //! Of accepted connections. automatic: as zcrx_options::mode says; zc: open() fails with
+    //! EOPNOTSUPP on a reactor that has no rx queue.
+    receive_mode mode = receive_mode::automatic;
     std::uint32_t max_connections = 0;        //!< of one reactor; 0: as many as descriptors
     std::uint32_t max_pending_accepts = 256;  //!< accepted and not yet taken by accept()
     std::uint32_t descriptor_headroom = 64;   //!< accepting pauses when fewer are left

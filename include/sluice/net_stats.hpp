@@ -4,6 +4,9 @@
 
 #include <cstdint>
 
+#include "sluice/ladder_stats.hpp"
+#include "sluice/zcrx_stats.hpp"
+
 namespace sluice {
 
 class reactor;
@@ -30,10 +33,24 @@ struct net_stats {
     std::uint64_t send_limit_hit = 0;  //!< send_all() refused: too many waiting
     std::uint64_t buffers_total = 0;   //!< provided buffers
     std::uint64_t buffers_kernel = 0;  //!< of those, in the kernel's hands
-    std::int64_t buffers_lent = 0;     //!< rx_buffer handles alive
+    std::int64_t buffers_lent = 0;     //!< rx_buffer handles of them that are alive
+
+    // Zero-copy receive.
+    std::uint64_t zero_copy_connections = 0;  //!< that began with it
+    std::uint64_t zero_copy_left = 0;         //!< of those, that went on with copies: not TCP
+    std::uint64_t zero_copy_bytes = 0;        //!< of bytes_in: that stayed where they were received
+    std::uint64_t enospc = 0;                 //!< receives that ended for want of room for a CQE
+    std::uint64_t grants_cut = 0;  //!< connections that were granted less room than they may have
+
+    ladder_stats copy_ladder;  //!< of the provided buffers
+    ladder_stats zc_ladder;    //!< of the rx queue
 };
 
 //! A snapshot, by the reactor's thread.
 net_stats net_stats_of(reactor& home);
+
+//! The books of its rx queue, or of the one that it shares; all zero if it has none. Counts the
+//! chunks one by one: not for every turn of a loaded reactor.
+zcrx_stats zcrx_stats_of(reactor& home);
 
 }  // namespace sluice

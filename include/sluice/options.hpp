@@ -5,6 +5,8 @@
 #include <chrono>
 #include <cstdint>
 
+#include "sluice/zcrx_options.hpp"
+
 namespace sluice {
 
 //! How a reactor ends the sleep of another one.
@@ -54,6 +56,8 @@ struct reactor_options {
     //! memory; 0: it waits until one comes back, for ever if those who hold them wait for its
     //! bytes.
     std::uint32_t heap_receive_size = 16 * 1024;
+
+    zcrx_options zcrx{};  //!< zero-copy receive
 
     // Per connection.
     std::uint32_t max_pending_bytes = 256 * 1024;  //!< received and not yet taken; also the credit

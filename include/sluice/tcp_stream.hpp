@@ -13,6 +13,7 @@
 #include "sluice/result.hpp"
 #include "sluice/stream_awaiters.hpp"
 #include "sluice/task.hpp"
+#include "sluice/zcrx_options.hpp"
 
 namespace sluice {
 
@@ -21,6 +22,7 @@ struct connect_options {
     bool no_delay = true;     //!< TCP_NODELAY, see tcp(7)
     bool bind_local = false;  //!< bind to `local` first
     endpoint local{};
+    receive_mode mode = receive_mode::automatic;  //!< zc without an rx queue: EOPNOTSUPP
 };
 
 //! What the kernel knows of a connection: tcp(7), TCP_INFO. Zero where it does not say.

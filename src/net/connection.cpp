@@ -11,18 +11,31 @@
 
 namespace sluice::detail {
 
-connection& connection::create(net_context& net, int descriptor, connection_owner* owner) {
-    auto* c = new (frame_pool::allocate(sizeof(connection))) connection(net, descriptor, owner);
+connection& connection::create(net_context& net, int descriptor, connection_owner* owner,
+                               receive_mode mode) {
+    auto* c =
+        new (frame_pool::allocate(sizeof(connection))) connection(net, descriptor, owner, mode);
     // connection_pin, which knows only the name of a connection, finds its count there.
     if (static_cast<void*>(static_cast<pin_count*>(c)) != c) fatal("a connection without a count");
+    if (net.zero_copy_for(mode)) {
+        try {
+            c->recv_.use_zero_copy();
+        } catch (...) {
+            c->destroy();
+            throw;
+        }
+        ++net.stats().zero_copy_connections;
+    }
     net.add(*c);
     return *c;
 }
 
-connection::connection(net_context& net, int descriptor, connection_owner* owner) noexcept
+connection::connection(net_context& net, int descriptor, connection_owner* owner,
+                       receive_mode mode) noexcept
     : net_(net),
       owner_(owner),
       descriptor_(descriptor),
+      mode_(mode),
       recv_(*this, net),
       send_(*this, net),
       close_(*this) {}
@@ -53,6 +66,7 @@ void connection::pause(waiter& mover) noexcept {
 
 void connection::moved_away() noexcept {
     recv_.gone();
+    recv_.settle_account();
     send_.close();
     net_.moved_out(*this);
     if (owner_ != nullptr) owner_->connection_gone();
@@ -82,6 +96,7 @@ void connection::close_operation::complete(operation& op, std::int32_t result,
 }
 
 void connection::closed() noexcept {
+    recv_.settle_account();
     net_.remove(*this);
     descriptor_budget::released();
     if (owner_ != nullptr) owner_->connection_gone();
@@ -98,6 +113,7 @@ void connection::destroy() noexcept {
 
 void connection::orphan() noexcept {
     send_.unhook();
+    recv_.settle_account();
     if (owner_ != nullptr) std::exchange(owner_, nullptr)->connection_gone();
     if (!net_.fixed()) net_.below().close(descriptor_);
     descriptor_budget::released();

@@ -10,6 +10,7 @@
 #include "runtime/operation.hpp"
 #include "sluice/endpoint.hpp"
 #include "sluice/home_list.hpp"
+#include "sluice/zcrx_options.hpp"
 
 namespace sluice::detail {
 
@@ -20,11 +21,14 @@ class connection_owner;
 //! flight, waits for the terminal CQEs, closes the descriptor, goes back to the pool.
 class connection final : public pin_count, public home_node {
 public:
-    //! Throws bad_alloc; the descriptor is the caller's then.
-    static connection& create(net_context& net, int descriptor, connection_owner* owner);
+    //! Receives without copies if the mode allows it and the reactor has an rx queue. Throws
+    //! bad_alloc; the descriptor is the caller's then.
+    static connection& create(net_context& net, int descriptor, connection_owner* owner,
+                              receive_mode mode = receive_mode::automatic);
 
     [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
     [[nodiscard]] net_context& net() const noexcept { return net_; }
+    [[nodiscard]] receive_mode mode() const noexcept { return mode_; }
     recv_source& receiving() noexcept { return recv_; }
     send_queue& sending() noexcept { return send_; }
 
@@ -69,7 +73,8 @@ private:
         connection& connection_;
     };
 
-    connection(net_context& net, int descriptor, connection_owner* owner) noexcept;
+    connection(net_context& net, int descriptor, connection_owner* owner,
+               receive_mode mode) noexcept;
     ~connection() = default;
     void close_if_quiet() noexcept;
     void closed() noexcept;
@@ -82,6 +87,7 @@ private:
     net_context& net_;
     connection_owner* owner_;
     int descriptor_;
+    receive_mode mode_;
     bool closing_ = false;
     std::atomic<bool> orphaned_{false};
     close_awaiter* close_waiter_ = nullptr;

@@ -155,6 +155,7 @@ result<tcp_listener> tcp_listener::open(reactor& home, const listener_group& gro
                                         unsigned index) {
     auto net = detail::net_context::of(home);
     if (!net) return net.error();
+    if (auto allowed = (**net).allows(group.options().mode); !allowed) return allowed.error();
     return tcp_listener{
         *new detail::acceptor(**net, group.descriptor(index % group.count()), group.options())};
 }

@@ -93,8 +93,9 @@ result<void> unload(cargo& c) {
     auto net = net_context::of(*reactor::current());
     if (!net) return net.error();
     if ((*net)->fixed()) return errno_error(EOPNOTSUPP);
+    if (auto allowed = (*net)->allows(c.here.mode()); !allowed) return allowed;
     try {
-        c.there = &connection::create(**net, c.descriptor, nullptr);
+        c.there = &connection::create(**net, c.descriptor, nullptr, c.here.mode());
     } catch (const std::bad_alloc&) {
         return errno_error(ENOMEM);
     }

@@ -53,9 +53,6 @@ public:
     //! See reactor_local::lends().
     [[nodiscard]] bool lends(const void* data, const void* of) const noexcept;
 
-    [[nodiscard]] std::uint32_t count() const noexcept { return count_; }
-    //! Buffers in the kernel's hands, the one that is partly used included.
-    [[nodiscard]] std::uint32_t in_ring() const noexcept { return in_ring_; }
     [[nodiscard]] std::uint32_t buffer_size() const noexcept { return size_; }
 
 private:
@@ -85,7 +82,6 @@ private:
     bool open_ = false;
     std::uint32_t count_ = 0;
     std::uint32_t size_ = 0;
-    std::uint32_t in_ring_ = 0;
     std::uint16_t tail_ = 0;
     io_uring_buf_ring* ring_ = nullptr;
     std::byte* memory_ = nullptr;

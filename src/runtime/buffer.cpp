@@ -55,6 +55,11 @@ void buffer_source::retire() noexcept {
     if (away_.owner_leaves(lent_)) delete this;
 }
 
+void buffer_source::hand_over(const void* new_home) noexcept {
+    const std::lock_guard lock(wake_mutex_);
+    home_.store(new_home, std::memory_order_release);
+}
+
 void release_heap_block(buffer_block& b) noexcept {
     if (b.away.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
     b.~buffer_block();

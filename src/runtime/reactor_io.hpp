@@ -144,7 +144,7 @@ private:
     void run_hooks() noexcept;
     void enter(unsigned wait, std::int64_t deadline) noexcept;
     void dispatch() noexcept;
-    void wake_answer(std::uint64_t user_data) noexcept;
+    void answer_marked(std::uint64_t user_data, std::int32_t result) noexcept;
     void complete(operation& op, std::int32_t result, std::uint32_t flags) noexcept;
     void drain(std::int64_t limit_ns) noexcept;
 
