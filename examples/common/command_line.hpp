@@ -70,7 +70,7 @@ int serve(const command_line& line, sluice::service& service, Handler handler) {
     const auto report = service.run([&](sluice::reactor& home) -> sluice::task<> {
         auto listener = sluice::tcp_listener::open(home, *listeners);
         if (!listener) {
-            fail(sluice::explain_buffer_error(listener.error(), home.options()));
+            fail(sluice::explain_receive_error(listener.error(), home));
             co_return;
         }
         if (home.index() == 0) {

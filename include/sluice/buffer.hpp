@@ -62,6 +62,8 @@ public:
     [[nodiscard]] std::uint32_t available() const noexcept {
         return available_.load(std::memory_order_relaxed);
     }
+    //! Fewer than a quarter are left.
+    [[nodiscard]] bool running_short() const noexcept { return available() < capacity() / 4; }
 
 protected:
     buffer_source() noexcept : home_(frame_pool::current) {}
@@ -163,6 +165,13 @@ public:
     //! The same bytes in heap memory of their own. Throws bad_alloc.
     [[nodiscard]] rx_buffer copy() const { return copy_of(bytes()); }
     [[nodiscard]] static rx_buffer copy_of(std::span<const std::byte> bytes);
+
+    //! For whoever means to keep the bytes for long: when its source is short of memory, the bytes
+    //! move to the heap, and data() with them; else nothing happens. Throws bad_alloc, unchanged.
+    void retain() {
+        if (block_ != nullptr && block_->source != nullptr && block_->source->running_short())
+            *this = copy();
+    }
 
     //! Gives the memory back before the end of the scope.
     void reset() noexcept {

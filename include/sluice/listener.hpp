@@ -84,9 +84,8 @@ private:
     endpoint local_;
 };
 
-//! The cause and the remedy, for a person: why tcp_listener::open() failed.
-std::string explain_buffer_error(const boost::system::error_code& error,
-                                 const reactor_options& options);
+//! The cause and the remedy, for a person: why tcp_listener::open() failed on this reactor.
+std::string explain_receive_error(const boost::system::error_code& error, const reactor& home);
 
 //! The same for listener_group::open().
 std::string explain_listen_error(const boost::system::error_code& error, const endpoint& at);
@@ -122,7 +121,8 @@ class tcp_listener {
 public:
     //! Starts accepting on the group's socket `index % count` (default: the reactor's index), which
     //! must live longer. Multishot accept (Linux 5.19). Error: what the reactor's receive buffers
-    //! could not be had for, mostly ENOMEM; explain_buffer_error() says what to do.
+    //! could not be had for, mostly ENOMEM; or the rx queue that the mode
+    //! demands; explain_receive_error() says what to do.
     static result<tcp_listener> open(reactor& home, const listener_group& group);
     static result<tcp_listener> open(reactor& home, const listener_group& group, unsigned index);
 

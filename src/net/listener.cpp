@@ -166,8 +166,11 @@ tcp_listener::~tcp_listener() {
 
 std::uint32_t tcp_listener::connections() const noexcept { return acceptor_->connections(); }
 
-std::string explain_buffer_error(const boost::system::error_code& error,
-                                 const reactor_options& options) {
+std::string explain_receive_error(const boost::system::error_code& error, const reactor& home) {
+    const reactor_options& options = home.options();
+    for (const feature& f : home.ring_features().list())
+        if (f.name == "ZCRX" && !f.in_use && error.value() != ENOMEM)
+            return "no zero-copy receive: " + f.why_not;
     const auto bytes = std::uint64_t{options.recv_buffers} * options.recv_buffer_size;
     return "no receive buffers of " + std::to_string(bytes) +
            " bytes for each core: " + error.message() +

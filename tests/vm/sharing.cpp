@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+// Two reactors and one rx queue: one keeps the books, the other imports.
+
+#include <atomic>
+#include <vector>
+
+#include "sluice/channel.hpp"
+#include "sluice/on.hpp"
+#include "sluice/service.hpp"
+#include "vm/zcrx.hpp"
+
+using namespace std::chrono_literals;
+using sluice::net_stats_of;
+using sluice::reactor;
+using sluice::reactor_options;
+using sluice::rx_buffer;
+using sluice::service;
+using sluice::service_options;
+using sluice::task;
+using sluice::with_timeout;
+using sluice::zcrx_stats;
+using sluice::zcrx_stats_of;
+using sluice::testing::bare_area;
+using sluice::testing::has_device_less_queues;
+using sluice::testing::make_wire;
+using sluice::testing::pattern;
+using sluice::testing::pattern_reader;
+using sluice::testing::peer_thread;
+using sluice::testing::small_area;
+using sluice::testing::until;
+using sluice::testing::wire;
+
+namespace {
+
+service_options two_reactors(const reactor_options& options) {
+    service_options both;
+    both.cpus = {0, 1};
+    both.pin = false;
+    both.reactor = options;
+    both.reactor.zcrx.reactors_per_queue = 2;
+    return both;
+}
+
+//! A stream from its beginning to its end, with some of its slices held for a while.
+task<> receive_and_hold(std::uint64_t seed, std::uint64_t total, std::size_t most) {
+    wire w = co_await make_wire();
+    peer_thread sender([&] {
+        CHECK(w.peer.send(pattern(seed).bytes(0, total)));
+        w.peer.shutdown_write();
+    });
+    pattern_reader reader(seed);
+    std::vector<rx_buffer> held;
+    for (;;) {
+        auto chunk = co_await with_timeout(20s, w.stream.recv());
+        if (!chunk) {
+            CHECK(chunk.error() == sluice::error::eof);
+            break;
+        }
+        reader.take(chunk->bytes());
+        held.push_back(std::move(*chunk));
+        if (held.size() > most) held.clear();
+    }
+    CHECK(reader.intact());
+    CHECK(reader.taken() == total);
+    co_await sender.finished();
+}
+
+}  // namespace
+
+TEST_SUITE_BEGIN("vm.sharing");
+
+TEST_CASE("zcrx: both reactors receive from one queue, and its books balance") {
+    if (!has_device_less_queues()) return;
+    std::atomic<unsigned> done{0};
+    std::atomic<std::uint64_t> zero_copy{0};
+    zcrx_stats books;
+    service both(two_reactors(small_area(512)));
+    const auto report = both.run([&](reactor& home) -> task<> {
+        co_await receive_and_hold(home.index() + 1, 8 << 20, 16);
+        CHECK(zcrx_stats_of(home).in_use);
+        zero_copy += net_stats_of(home).zero_copy_bytes;
+        ++done;
+        CHECK(co_await until([&] { return done == 2; }));
+        if (home.index() == 0) {
+            CHECK(co_await until([&] { return zcrx_stats_of(home).tokens_held == 0; }));
+            books = zcrx_stats_of(home);
+        }
+    });
+    REQUIRE(report.has_value());
+    CHECK(report->clean());
+    CHECK(books.balanced());
+    CHECK(books.tokens_held == 0);
+    CHECK(books.areas == 1);
+    CHECK(books.tokens_delivered >= 2 * (8 << 20) / 4096);
+    CHECK(zero_copy > (8 << 20));
+}
+
+TEST_CASE("zcrx: one holds all chunks, the other starves and hears when they are back") {
+    if (!has_device_less_queues()) return;
+    std::atomic<bool> all_held{false};
+    std::atomic<bool> starving{false};
+    service both(two_reactors(bare_area(128)));
+    const auto report = both.run([&](reactor& home) -> task<> {
+        wire w = co_await make_wire();
+        if (home.index() == 0) {
+            std::vector<rx_buffer> held;
+            CHECK(w.peer.send(pattern(1).bytes(0, 128 * 4096)));
+            while (zcrx_stats_of(home).chunks_out < 128) {
+                auto chunk = co_await with_timeout(20s, w.stream.recv());
+                REQUIRE(chunk.has_value());
+                held.push_back(std::move(*chunk));
+            }
+            all_held = true;
+            CHECK(co_await until([&] { return starving.load(); }));
+            held.clear();
+            co_return;
+        }
+        CHECK(co_await until([&] { return all_held.load(); }));
+        CHECK(w.peer.send(pattern(2).bytes(0, 4096)));
+        auto nothing = co_await with_timeout(50ms, w.stream.recv());
+        CHECK(nothing.error() == sluice::error::timeout);
+        CHECK(net_stats_of(home).enobufs > 0);
+        starving = true;
+        auto chunk = co_await with_timeout(20s, w.stream.recv());
+        REQUIRE(chunk.has_value());
+        CHECK(pattern(2).matches(0, chunk->bytes()));
+    });
+    REQUIRE(report.has_value());
+    CHECK(report->clean());
+}
+
+TEST_CASE("zcrx: a lease of an imported queue dies on the producer's thread, and the other way") {
+    if (!has_device_less_queues()) return;
+    service both(two_reactors(small_area(64)));
+    std::atomic<unsigned> done{0};
+    const auto report = both.run([&](reactor& home) -> task<> {
+        wire w = co_await make_wire();
+        for (std::uint64_t i = 0; i < 200; ++i) {
+            CHECK(w.peer.send(pattern(i).bytes(0, 4096)));
+            auto chunk = co_await with_timeout(20s, w.stream.recv());
+            REQUIRE(chunk.has_value());
+            const auto there = [held = std::make_shared<rx_buffer>(std::move(*chunk)), i] {
+                CHECK(pattern(i).matches(0, held->bytes()));
+                held->reset();
+            };
+            co_await sluice::on(1 - home.index(), there);
+        }
+        ++done;
+        CHECK(co_await until([&] { return done == 2; }));
+        if (home.index() != 0) co_return;
+        CHECK(co_await until([&] { return zcrx_stats_of(home).tokens_held == 0; }));
+        CHECK(zcrx_stats_of(home).balanced());
+    });
+    REQUIRE(report.has_value());
+    CHECK(report->clean());
+}
+
+TEST_SUITE_END();
