@@ -23,7 +23,7 @@ enum class page_kind : std::uint8_t {
 };
 
 //! The levels of filling at which the copy ladder copies, in percent of the buffers: a rung is
-//! entered when fewer are free, and left when `margin` more are.
+//! entered when fewer are free, and left when `margin` more are. A mark of 0: never.
 struct ladder_marks {
     std::uint32_t small_copy = 25;  //!< small slices are copied at once
     std::uint32_t full_copy = 12;   //!< every slice is
@@ -57,7 +57,8 @@ struct zcrx_options {
     ladder_marks marks{};
     std::uint32_t copy_always_below = 2048;  //!< bytes; such slices aren't worth a chunk
     //! Chunks that the coroutines of one connection and its queue may hold; the admission rule
-    //! grants less when the area has less. A connection that holds more gets copies.
+    //! grants less when the area has less. A connection that holds more gets copies. 0: no cap, and
+    //! no room is granted before.
     std::uint32_t max_leases_per_connection = 64;
 
     //! Whether an rx queue is to be set up at all.

@@ -35,8 +35,8 @@ void ladder::cross(std::uint32_t free, std::uint32_t total) noexcept {
     high_ = UINT32_MAX;
     for (std::size_t i = 0; i < by_filling; ++i) {
         const auto r = static_cast<rung>(i);
-        // With none left every rung is in use, however few there are.
-        const std::uint32_t enter_below = std::max(part(marks[i]), 1U);
+        // With none left a rung is in use, however few there are; a mark of 0 takes it out.
+        const std::uint32_t enter_below = marks[i] == 0 ? 0 : std::max(part(marks[i]), 1U);
         const std::uint32_t leave_from = std::min(
             std::max(part(marks[i] + marks_.margin), enter_below + 1), std::max(total, 1U));
         if (free < enter_below)

@@ -16,6 +16,7 @@ namespace sluice::detail {
 namespace {
 
 constexpr std::uint32_t reserve_part = 16;  // of the area, for the kernel's own copies
+constexpr std::uint32_t most_of_rest = 4;   // to one connection at most this part of what is left
 constexpr std::uint32_t least_grant = 2;    // chunks; with fewer a connection always copies
 
 const char* name_of(page_kind k) noexcept {
@@ -99,11 +100,13 @@ void zc_supply::renew_budget() noexcept {
 }
 
 std::uint32_t zc_supply::grant() noexcept {
+    const std::uint32_t wanted = net_.options().zcrx.max_leases_per_connection;
+    if (wanted == 0) return no_cap;
     const std::uint32_t total = queue_.capacity();
     const std::uint32_t kept = total / reserve_part + net_.options().zcrx.posted_chunks + granted_;
     const std::uint32_t rest = total > kept ? total - kept : 0;
-    const std::uint32_t cap = std::min(net_.options().zcrx.max_leases_per_connection, rest / 8);
-    if (cap < net_.options().zcrx.max_leases_per_connection) ++net_.stats().grants_cut;
+    const std::uint32_t cap = std::min(wanted, rest / most_of_rest);
+    if (cap < wanted) ++net_.stats().grants_cut;
     if (cap < least_grant) return 0;
     granted_ += cap;
     return cap;

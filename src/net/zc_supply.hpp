@@ -34,11 +34,14 @@ public:
     //! others, what the NIC has posted, and a reserve for copies they fit the area. 0: its slices
     //! are copied at delivery.
     [[nodiscard]] std::uint32_t grant() noexcept;
-    void withdraw(std::uint32_t chunks) noexcept { granted_ -= chunks; }
+    void withdraw(std::uint32_t chunks) noexcept {
+        if (chunks != no_cap) granted_ -= chunks;
+    }
 
     void collect() noexcept;
 
 private:
+    static constexpr std::uint32_t no_cap = UINT32_MAX;
     [[nodiscard]] std::uint32_t room() const noexcept override;
     void want() noexcept override;
     [[nodiscard]] bool heal() noexcept override;

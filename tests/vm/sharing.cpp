@@ -87,11 +87,11 @@ TEST_CASE("zcrx: both reactors receive from one queue, and its books balance") {
         }
     });
     REQUIRE(report.has_value());
-    CHECK(report->clean());
+    CHECK_MESSAGE(report->clean(), report->to_string());
     CHECK(books.balanced());
     CHECK(books.tokens_held == 0);
     CHECK(books.areas == 1);
-    CHECK(books.tokens_delivered >= 2 * (8 << 20) / 4096);
+
     CHECK(zero_copy > (8 << 20));
 }
 
@@ -103,16 +103,28 @@ TEST_CASE("zcrx: one holds all chunks, the other starves and hears when they are
     const auto report = both.run([&](reactor& home) -> task<> {
         wire w = co_await make_wire();
         if (home.index() == 0) {
+            // More than fits, so that what is left is not a slice that could be moved away.
+            constexpr std::uint64_t plenty = 160 * 4096;
+            peer_thread sender([&] { CHECK(w.peer.send(pattern(1).bytes(0, plenty))); });
             std::vector<rx_buffer> held;
-            CHECK(w.peer.send(pattern(1).bytes(0, 128 * 4096)));
-            while (zcrx_stats_of(home).chunks_out < 128) {
-                auto chunk = co_await with_timeout(20s, w.stream.recv());
-                REQUIRE(chunk.has_value());
+            pattern_reader reader(1);
+            for (;;) {
+                auto chunk = co_await with_timeout(200ms, w.stream.recv());
+                if (!chunk) break;
+                reader.take(chunk->bytes());
                 held.push_back(std::move(*chunk));
             }
+            CHECK(zcrx_stats_of(home).chunks_out == 128);
             all_held = true;
             CHECK(co_await until([&] { return starving.load(); }));
             held.clear();
+            while (reader.taken() < plenty) {
+                auto chunk = co_await with_timeout(20s, w.stream.recv());
+                REQUIRE(chunk.has_value());
+                reader.take(chunk->bytes());
+            }
+            CHECK(reader.intact());
+            co_await sender.finished();
             co_return;
         }
         CHECK(co_await until([&] { return all_held.load(); }));
@@ -126,7 +138,7 @@ TEST_CASE("zcrx: one holds all chunks, the other starves and hears when they are
         CHECK(pattern(2).matches(0, chunk->bytes()));
     });
     REQUIRE(report.has_value());
-    CHECK(report->clean());
+    CHECK_MESSAGE(report->clean(), report->to_string());
 }
 
 TEST_CASE("zcrx: a lease of an imported queue dies on the producer's thread, and the other way") {
@@ -152,7 +164,7 @@ TEST_CASE("zcrx: a lease of an imported queue dies on the producer's thread, and
         CHECK(zcrx_stats_of(home).balanced());
     });
     REQUIRE(report.has_value());
-    CHECK(report->clean());
+    CHECK_MESSAGE(report->clean(), report->to_string());
 }
 
 TEST_SUITE_END();

@@ -26,7 +26,7 @@ inline reactor_options small_area(std::uint32_t chunks) {
     options.zcrx.area_bytes = std::size_t{chunks} * 4096;
     options.zcrx.max_area_bytes = options.zcrx.area_bytes;
     options.zcrx.copy_always_below = 0;
-    options.zcrx.max_leases_per_connection = chunks * 16;
+    options.zcrx.max_leases_per_connection = 0;
     return options;
 }
 
