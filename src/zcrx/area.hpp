@@ -13,20 +13,19 @@
 
 namespace sluice::detail {
 
-//! Who is charged for the chunks that a connection's bytes are in. Lives, in the reactor's pool,
-//! until the connection and its last chunk have gone, on whatever thread that is.
+//! Who is charged for the chunks that a connection's bytes are in. Lives until the connection and
+//! its last chunk have gone, on whatever thread that is: not from the reactor's pool, which is to
+//! be empty when the reactor ends.
 class lease_account {
 public:
     //! Throws bad_alloc.
-    static lease_account& open() {
-        return *new (frame_pool::allocate(sizeof(lease_account))) lease_account;
-    }
+    static lease_account& open() { return *new lease_account; }
     //! The connection has gone.
     void close() noexcept { release(); }
 
     void charge() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
     void release() noexcept {
-        if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) frame_pool::deallocate(this);
+        if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
     }
 
     //! Chunks that are charged to it now.
