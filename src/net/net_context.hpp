@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "net/connection.hpp"
+#include "net/held_sends.hpp"
 #include "net/provided_buffers.hpp"
 #include "net/recv_source.hpp"
 #include "runtime/reactor_io.hpp"
@@ -28,6 +29,7 @@ public:
     [[nodiscard]] kernel& below() const noexcept { return io_.below(); }
     [[nodiscard]] const reactor_options& options() const noexcept { return home_.options(); }
     [[nodiscard]] provided_buffers& buffers() noexcept { return *buffers_; }
+    [[nodiscard]] held_sends& held() noexcept { return held_; }
     [[nodiscard]] net_stats& stats() noexcept { return stats_; }
     [[nodiscard]] net_stats snapshot() noexcept;
 
@@ -62,6 +64,7 @@ public:
     void drop_away(connection& c) noexcept;
 
     void collect() noexcept override;
+    void on_stop() noexcept override;
     [[nodiscard]] bool lends(const void* data, const void* block) const noexcept override {
         return buffers_->lends(data, block);
     }
@@ -77,6 +80,7 @@ private:
     reactor& home_;
     reactor_io& io_;
     net_stats stats_;
+    held_sends held_{*this};
     bool receive_limit_;
     bool fixed_ = false;
     std::uint32_t slots_ = 0;
