@@ -369,7 +369,7 @@ void send_queue::cancel(send_call& call) noexcept {
         cancel_request();
         return;
     }
-    if (call.settled()) {  // it waits for its memory
+    if (call.unreleased_ != 0 && call.settled()) {  // it waits for its memory
         fail(call, cancelled_error());
         fail_all(error::broken_send);
         return;
