@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <span>
 #include <string_view>
@@ -25,6 +26,23 @@ struct buffer_block : home_node {
     std::int32_t handles = 0;           // by the count of the source's own thread
     std::atomic<std::int32_t> away{0};  // what other threads have changed since it was last added
     std::atomic<bool> going_home{false};
+};
+
+//! Memory that rings may register as one of their fixed buffers, all of it: io_uring_register(2),
+//! IORING_REGISTER_BUFFERS2. The source shares it with them, because any reactor may send from it.
+class fixed_region {
+public:
+    explicit fixed_region(std::span<std::byte> memory) noexcept : memory_(memory) {}
+    [[nodiscard]] std::span<std::byte> memory() const noexcept { return memory_; }
+
+    //! The source is about to unmap the memory; rings give it up when they next register some. From
+    //! any thread.
+    void retire() noexcept { gone_.store(true, std::memory_order_release); }
+    [[nodiscard]] bool gone() const noexcept { return gone_.load(std::memory_order_acquire); }
+
+private:
+    std::span<std::byte> memory_;
+    std::atomic<bool> gone_{false};
 };
 
 //! Where blocks come from and go back to: a provided-buffer ring, an area. Belongs to one reactor;
@@ -51,6 +69,11 @@ public:
             release_away(b);
         }
     }
+
+    //! The region that holds all of the block; null, as here, when there is none and each send has
+    //! its pages looked up anew. On any thread that has a handle of the block.
+    [[nodiscard]] virtual const std::shared_ptr<fixed_region>& region_of(
+        const buffer_block& b) const noexcept;
 
     //! Handles alive, on all threads.
     [[nodiscard]] std::int64_t lent() const noexcept { return lent_ + away_.difference(); }

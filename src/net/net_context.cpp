@@ -80,6 +80,8 @@ net_stats net_context::snapshot() noexcept {
     s.buffers_lent = buffers_->lent();
     s.copy_ladder = copies_.rungs().stats();
     if (zero_copy_ != nullptr) s.zc_ladder = zero_copy_->rungs().stats();
+    s.fixed_regions = io_.fixed_buffers().count();
+    s.fixed_refused = io_.fixed_buffers().refused();
     return s;
 }
 
@@ -129,6 +131,13 @@ void net_context::unlink(connection& c) noexcept {
     (c.previous != nullptr ? c.previous->next : connections_) = c.next;
     if (c.next != nullptr) c.next->previous = c.previous;
     --stats_.open;
+}
+
+void net_context::on_stop() noexcept {
+    held_.on_stop();
+    if (!home_.abandoned()) return;
+    for (connection* c = connections_; c != nullptr; c = c->next)
+        if (c->held_sends() != 0) c->reset();
 }
 
 void net_context::drop_away(connection& c) noexcept {

@@ -7,6 +7,7 @@
 
 #include "net/connection.hpp"
 #include "net/copy_supply.hpp"
+#include "net/held_sends.hpp"
 #include "net/provided_buffers.hpp"
 #include "net/recv_source.hpp"
 #include "net/zc_supply.hpp"
@@ -39,6 +40,7 @@ public:
     [[nodiscard]] bool zero_copy_for(receive_mode mode) const noexcept;
     //! EOPNOTSUPP: they must, and there is no rx queue.
     [[nodiscard]] result<void> allows(receive_mode mode) const noexcept;
+    [[nodiscard]] held_sends& held() noexcept { return held_; }
     [[nodiscard]] net_stats& stats() noexcept { return stats_; }
     [[nodiscard]] net_stats snapshot() noexcept;
 
@@ -52,6 +54,11 @@ public:
     [[nodiscard]] std::uint8_t descriptor_flags() const noexcept {
         return fixed_ ? IOSQE_FIXED_FILE : 0;
     }
+    //! Buffers of one kind or the other are below their first mark.
+    [[nodiscard]] bool running_short() const noexcept {
+        return copies_.low() || (zero_copy_ != nullptr && zero_copy_->low());
+    }
+
     //! Moves slices that `source` has lent and nobody has taken yet to the heap; returns how many.
     std::size_t evacuate(const buffer_source& source) noexcept;
 
@@ -63,6 +70,7 @@ public:
     void drop_away(connection& c) noexcept;
 
     void collect() noexcept override;
+    void on_stop() noexcept override;
     [[nodiscard]] bool lends(const void* data, const void* block) const noexcept override {
         return buffers_->lends(data, block) ||
                (zero_copy_ != nullptr && zero_copy_->queue().lends(data, block));
@@ -75,6 +83,7 @@ private:
     reactor& home_;
     reactor_io& io_;
     net_stats stats_;
+    held_sends held_{*this};
     bool receive_limit_;
     bool fixed_ = false;
     std::uint32_t slots_ = 0;

@@ -26,6 +26,7 @@ result<provided_buffers*> provided_buffers::create(reactor_io& io, const reactor
 }
 
 provided_buffers::~provided_buffers() {
+    if (region_) region_->retire();
     if (memory_ != nullptr) kernel_->unmap(memory_, std::size_t{count_} * size_);
     if (ring_ != nullptr) kernel_->unmap(ring_, count_ * sizeof(io_uring_buf));
 }
@@ -42,6 +43,7 @@ result<void> provided_buffers::set_up(reactor_io& io, const reactor_options& opt
     if (ring_ == nullptr) return errno_error(error);
     memory_ = static_cast<std::byte*>(kernel_->map_memory(std::size_t{count_} * size_, error));
     if (memory_ == nullptr) return errno_error(error);
+    region_ = std::make_shared<fixed_region>(std::span(memory_, std::size_t{count_} * size_));
     blocks_ = std::make_unique<block[]>(count_);
     set_capacity(count_);
 

@@ -67,6 +67,7 @@ result<void> reactor_io::open(const reactor_options& options) {
     wake_descriptor_ = kernel_.wake_descriptor();
     if (wake_descriptor_ < 0) return errno_error(-wake_descriptor_);
     probe_operations(ring_, found_);
+    fixed_buffers_.set_limit(options.registered_buffer_slots);
     wakes_by_ring_ =
         options.cross_core_wake != wake_method::event_fd && found_.has(feature_message_ring);
     submit(wake_);

@@ -2,6 +2,7 @@
 #include "zcrx/area.hpp"
 
 #include <new>
+#include <span>
 #include <utility>
 
 namespace sluice::detail {
@@ -17,8 +18,9 @@ result<std::unique_ptr<area>> area::map(std::size_t bytes, std::uint32_t chunk_b
     }
 }
 
-area::area(mapped_pages memory, std::uint32_t chunk_bytes, buffer_source& source)
-    : memory_(std::move(memory)),
+area::area(mapped_pages pages, std::uint32_t chunk_bytes, buffer_source& source)
+    : memory_(std::move(pages)),
+      region_(std::make_shared<fixed_region>(std::span(memory_.data(), memory_.size()))),
       chunk_bytes_(chunk_bytes),
       count_(static_cast<std::uint32_t>(memory_.size() / chunk_bytes)),
       chunks_(std::make_unique<chunk[]>(count_)) {

@@ -63,8 +63,14 @@ public:
     //! The kernel's name for it in offsets; told after registration.
     void name(std::uint64_t token) noexcept;
 
+    ~area() { region_->retire(); }
+    area(const area&) = delete;
+    area& operator=(const area&) = delete;
+
     [[nodiscard]] std::uint32_t chunks() const noexcept { return count_; }
     [[nodiscard]] const mapped_pages& memory() const noexcept { return memory_; }
+    //! For rings that send from it.
+    [[nodiscard]] const std::shared_ptr<fixed_region>& region() const noexcept { return region_; }
     [[nodiscard]] chunk& at(std::uint32_t index) noexcept { return chunks_[index]; }
     [[nodiscard]] std::byte* data(std::size_t offset) const noexcept {
         return memory_.data() + offset;
@@ -73,9 +79,10 @@ public:
     [[nodiscard]] bool lends(const void* data, const void* block) const noexcept;
 
 private:
-    area(mapped_pages memory, std::uint32_t chunk_bytes, buffer_source& source);
+    area(mapped_pages pages, std::uint32_t chunk_bytes, buffer_source& source);
 
     mapped_pages memory_;
+    std::shared_ptr<fixed_region> region_;  // all of memory_
     std::uint32_t chunk_bytes_;
     std::uint32_t count_;
     std::unique_ptr<chunk[]> chunks_;

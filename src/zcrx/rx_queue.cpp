@@ -234,6 +234,11 @@ void rx_queue::at_turn_end() noexcept {
     if (hook_ != nullptr) hook_(context_);
 }
 
+const std::shared_ptr<fixed_region>& rx_queue::region_of(const buffer_block& b) const noexcept {
+    const auto& c = static_cast<const chunk&>(b);
+    return areas_[c.offset >> IORING_ZCRX_AREA_SHIFT].load(std::memory_order_acquire)->region();
+}
+
 std::byte* rx_queue::data_of(const chunk& c) const noexcept {
     return areas_[c.offset >> IORING_ZCRX_AREA_SHIFT]
         .load(std::memory_order_relaxed)

@@ -93,6 +93,9 @@ public:
         context_ = context;
     }
 
+    [[nodiscard]] const std::shared_ptr<fixed_region>& region_of(
+        const buffer_block& b) const noexcept override;
+
     [[nodiscard]] bool is_producer(const reactor_io& io) const noexcept {
         return io_.load(std::memory_order_acquire) == &io;
     }

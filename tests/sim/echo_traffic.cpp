@@ -79,7 +79,7 @@ bool echo_traffic::stopping() const noexcept { return stopped_; }
 // --- the server
 
 task<> echo_traffic::handler(tcp_stream conn) {
-    const auto style = static_cast<unsigned>(draw(0, 4));
+    const auto style = static_cast<unsigned>(draw(0, 5));
     while (co_await echo_once(conn, style)) {
         if (lot(0.05)) co_await pause();
     }
@@ -116,6 +116,11 @@ task<bool> echo_traffic::echo_once(tcp_stream& conn, unsigned style) {
         if (held.empty()) co_return true;
         co_return (co_await conn.send_all(std::move(held))).has_value();
     }
+    if (style == 4) {  // lends what the kernel may still read for a while
+        const auto got = co_await conn.recv_into(buffer);
+        if (!got) co_return false;
+        co_return (co_await lend(conn, std::span(buffer).first(*got))).has_value();
+    }
     auto chunk = co_await conn.recv();  // sends in parts
     if (!chunk) co_return false;
     for (auto rest = chunk->bytes(); !rest.empty();) {
@@ -124,6 +129,13 @@ task<bool> echo_traffic::echo_once(tcp_stream& conn, unsigned style) {
         rest = rest.subspan(*sent);
     }
     co_return true;
+}
+
+// What is stuck is given back only with the connection's end.
+task<result<std::size_t>> echo_traffic::lend(tcp_stream& conn, std::span<const std::byte> bytes) {
+    if (sim_.options().stuck_notice_rate == 0) co_return co_await conn.send_all_zero_copy(bytes);
+    co_return co_await with_timeout(std::chrono::milliseconds(draw(1, 500)),
+                                    conn.send_all_zero_copy(bytes));
 }
 
 // --- clients that are coroutines
@@ -199,6 +211,8 @@ task<result<std::size_t>> echo_traffic::send_some(session& s, std::span<const st
         co_return co_await with_timeout(std::chrono::microseconds(draw(1, 500)),
                                         s.stream.send_all(bytes));
     if (lot(0.3)) co_return co_await s.stream.send(bytes);
+    if (lot(0.2)) co_return co_await lend(s.stream, bytes);
+    if (lot(0.2)) co_return co_await s.stream.send_all(rx_buffer::copy_of(bytes));
     if (lot(0.3)) {
         const std::size_t half = bytes.size() / 2;
         const std::array pieces{bytes.first(half), bytes.subspan(half)};

@@ -64,6 +64,7 @@ private:
     };
 
     task<> handler(tcp_stream conn);
+    task<result<std::size_t>> lend(tcp_stream& conn, std::span<const std::byte> bytes);
     task<bool> echo_once(tcp_stream& conn, unsigned style);
 
     task<> clients_then_drain();

@@ -113,10 +113,16 @@ int sim_socket::connect_result() {
     return -std::exchange(error_, 0);
 }
 
-int sim_socket::send(std::span<const std::byte> bytes) {
+int sim_socket::disconnect() {
+    if (queue_ != nullptr || attempt_ != nullptr) return -EOPNOTSUPP;  // not simulated
+    if (connection_ != nullptr) connection_->disconnect(end_);
+    return 0;
+}
+
+int sim_socket::send(std::span<const std::byte> bytes, const std::shared_ptr<lent_memory>& lent) {
     if (attempt_ != nullptr) return -EAGAIN;
     if (connection_ == nullptr) return error_ != 0 ? -std::exchange(error_, 0) : -EPIPE;
-    return connection_->send(end_, bytes);
+    return connection_->send(end_, bytes, lent);
 }
 
 bool sim_socket::can_send_some() const noexcept {
