@@ -9,9 +9,11 @@ import stat
 import vmerror
 
 BUSYBOX = "/bin/busybox"
-ACCOUNTS = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n"
-GROUPS = "root:x:0:\nnogroup:x:65534:\n"
-HOSTS = "127.0.0.1 localhost sluice-vm\n::1 localhost\n"
+ETC = {
+    "passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n",
+    "group": "root:x:0:\nnogroup:x:65534:\n",
+    "hosts": "127.0.0.1 localhost sluice-vm\n::1 localhost\n",
+}
 
 
 class Archive:
@@ -20,10 +22,9 @@ class Archive:
     def __init__(self, file):
         self.file = file
         self.count = 0
-        self.folders = {"."}
+        self.folders = set()
 
-    def text(self, name, text, mode=0o644):
-        data = text.encode()
+    def data(self, name, data, mode=0o644):
         self._header(name, stat.S_IFREG | mode, len(data))
         self.file.write(data)
         self._pad()
@@ -32,13 +33,9 @@ class Archive:
         self._header(name, stat.S_IFCHR | 0o600, 0, (major, minor))
 
     def add(self, source, name):
-        """A file, a symbolic link, or a folder with all that is in it."""
+        """A file, or a folder with all that is in it; what a symbolic link leads to."""
         source = pathlib.Path(source)
-        if source.is_symlink() and name != "." and self._keeps_link(source):
-            self._header(name, stat.S_IFLNK | 0o777, len(os.readlink(source)))
-            self.file.write(os.readlink(source).encode())
-            self._pad()
-        elif source.is_dir():
+        if source.is_dir():
             self._folder(name, source.stat().st_mode)
             for entry in sorted(source.iterdir()):
                 self.add(entry, f"{name}/{entry.name}")
@@ -47,11 +44,6 @@ class Archive:
 
     def end(self):
         self._header("TRAILER!!!", 0, 0)
-
-    @staticmethod
-    def _keeps_link(source):
-        """Links of a folder stay links when they lead to a place beside them."""
-        return not os.path.isabs(os.readlink(source)) and "/" not in os.readlink(source)
 
     def _copy(self, source, name):
         info = source.stat()
@@ -87,8 +79,8 @@ def check_runs(path):
         raise vmerror.Unusable(f"{path} is not statically linked: it cannot run in the VM")
 
 
-def write(path, settings, command, files, modules):
-    """files: (source, name in the VM); modules: (content, insmod's arguments)."""
+def write(path, contents, files):
+    """contents: name in the VM -> bytes; files: (source, name in the VM) pairs."""
     if not os.path.exists(BUSYBOX):
         raise vmerror.Unusable("busybox-static is not installed: run scripts/setup --vm")
     check_runs(BUSYBOX)
@@ -96,18 +88,11 @@ def write(path, settings, command, files, modules):
         archive = Archive(file)
         archive.device("dev/console", 5, 1)
         archive.add(BUSYBOX, "bin/busybox")
-        archive.text("init", pathlib.Path(__file__).with_name("init").read_text(), 0o755)
-        archive.text("etc/passwd", ACCOUNTS)
-        archive.text("etc/group", GROUPS)
-        archive.text("etc/hosts", HOSTS)
-        archive.text("vm/settings", "".join(f"{key}={value}\n" for key, value in settings.items()))
-        archive.text("vm/command", command)
-        archive.text("vm/modules", "".join(arguments + "\n" for _, arguments in modules))
-        for content, arguments in modules:
-            name = arguments.split()[0].lstrip("/")
-            archive._header(name, stat.S_IFREG | 0o644, len(content))
-            file.write(content)
-            archive._pad()
+        archive.data("init", pathlib.Path(__file__).with_name("init").read_bytes(), 0o755)
+        for name, text in ETC.items():
+            archive.data(f"etc/{name}", text.encode())
+        for name, data in contents.items():
+            archive.data(name, data)
         for source, name in files:
             if os.path.isfile(source):
                 check_runs(source)

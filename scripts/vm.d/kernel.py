@@ -7,6 +7,7 @@ import lzma
 import os
 import pathlib
 import subprocess
+import sys
 import time
 
 import vmerror
@@ -22,25 +23,24 @@ class Kernel:
         self.image = image
         self.modules = modules  # lib/modules/VERSION, or None
 
-    def load_list(self, wanted):
-        """The (content, insmod's arguments) of these modules and of what they need, in order.
-
-        wanted: "NAME [PARAMETER...]", or the path of a .ko in place of the name"""
-        done = {}
+    def load_order(self, wanted):
+        """Name in the VM -> (content, parameters) of these modules and of what they need, in the order
+        in which to load them. wanted: "NAME [PARAMETER...]"; NAME may be the path of a .ko"""
+        order = {}
         for module in [*self._not_built_in(NEEDED), *wanted]:
-            name, *parameters = module.split()
+            name, _, parameters = module.partition(" ")
             for file in self._with_dependencies(name):
-                at = "/vm/" + os.path.basename(file).split(".ko")[0] + ".ko"
-                done.setdefault(at, (content(file), at))
+                inside = "vm/" + stem(file) + ".ko"
+                order.setdefault(inside, (content(file), ""))
             if parameters:
-                done[at] = (done[at][0], " ".join([at, *parameters]))
-        return list(done.values())
+                order[inside] = (order[inside][0], parameters)
+        return order
 
     def _not_built_in(self, names):
         if not self.modules or not (self.modules / "modules.builtin").exists():
             return []
         lines = (self.modules / "modules.builtin").read_text().split()
-        built_in = {pathlib.PurePath(line).stem for line in lines}
+        built_in = {stem(line) for line in lines}
         return [name for name in names if name not in built_in]
 
     def _with_dependencies(self, name):
@@ -49,9 +49,14 @@ class Kernel:
         if self.modules:
             for line in (self.modules / "modules.dep").read_text().splitlines():
                 file, _, others = line.partition(":")
-                if os.path.basename(file).split(".ko")[0].replace("-", "_") == name.replace("-", "_"):
+                if stem(file) == name.replace("-", "_"):
                     return [self.modules / part for part in [*reversed(others.split()), file]]
         raise vmerror.Unusable(f"the kernel has no module {name}")
+
+
+def stem(file):
+    """The name of a module by its file, as the kernel spells it."""
+    return os.path.basename(file).split(".ko")[0].replace("-", "_")
 
 
 def content(file):
@@ -106,6 +111,6 @@ def package(wanted, cache):
             latest.write_text(done.stdout.strip())
             return pathlib.Path(done.stdout.strip())
         if known and known.is_dir():
-            print(f"vm: using the kernel of {known.name}, which may not be the newest", flush=True)
+            print(f"vm: {known.name} may not be the newest", file=sys.stderr, flush=True)
             return known
     raise vmerror.Unusable(f"no kernel {wanted} is to be had")

@@ -4,6 +4,7 @@
 import os
 import re
 import selectors
+import shlex
 import socket
 import subprocess
 import tempfile
@@ -67,7 +68,9 @@ class Machine:
         self.said = tempfile.TemporaryFile()
 
     def run(self, command, boot_limit, time_limit, on_ready):
-        """Boots and runs until the command's end; its status or 'late'. Raises what kept it from that."""
+        """Boots and runs until the command's end; its status or 'late'. Raises what kept it from that.
+
+        command: makes QEMU's command line of the descriptors for the console and the ports"""
         sockets = [socket.socketpair() for _ in range(1 + len(self.ports))]
         for (mine, _), reader in zip(sockets, [self.console, *self.ports]):
             mine.setblocking(False)
@@ -79,6 +82,8 @@ class Machine:
             other.close()
         try:
             if not self._read_until(lambda: self.console.ready, boot_limit):
+                if not self.console.text and self.process.poll():
+                    raise vmerror.Unusable(self._how_ended())
                 raise vmerror.Unbootable(self._how_ended() or f"no user space in {boot_limit:g} s")
             on_ready()
             if not self._read_until(self._all_ended, time_limit + GRACE_S):
@@ -148,5 +153,5 @@ def qemu(options, accelerator, kernel, initramfs, folder):
                 file.truncate(size << 20)
             line += ["-drive", f"if=none,id=disk{number},format=raw,file={image}",
                      "-device", f"nvme,serial=disk{number},drive=disk{number}"]
-        return line
+        return line + shlex.split(options.qemu)
     return command

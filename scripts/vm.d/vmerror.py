@@ -4,6 +4,7 @@
 
 class Failure(Exception):
     status = 0
+    log = ""  # of the kernel, as far as there was one
 
 
 class Complaint(Failure):
