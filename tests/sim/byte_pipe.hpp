@@ -42,6 +42,8 @@ public:
     void write_reset();
     //! Nothing that has not arrived ever will.
     void cut() noexcept;
+    //! Bytes written that have not arrived.
+    [[nodiscard]] std::size_t unarrived() const noexcept { return data_.size() - head_ - arrived_; }
 
     // The receiving end.
 
@@ -65,7 +67,6 @@ private:
         std::int64_t time;
     };
     void append(segment s);
-    [[nodiscard]] std::size_t unarrived() const noexcept { return data_.size() - head_ - arrived_; }
     [[nodiscard]] std::size_t window() const noexcept;
     [[nodiscard]] std::int64_t latency() noexcept;
 
