@@ -20,7 +20,9 @@ namespace demo {
 //! app().
 class command_line {
 public:
-    command_line(std::string name, const std::string& description, std::uint16_t port);
+    //! `port_option`: another name for --port, or several with commas between them.
+    command_line(std::string name, const std::string& description, std::uint16_t port,
+                 const std::string& port_option = "--port");
 
     [[nodiscard]] CLI::App& app() noexcept { return app_; }
 

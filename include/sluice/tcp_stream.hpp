@@ -33,6 +33,8 @@ struct tcp_information {
     std::uint32_t segment_size = 0;       //!< bytes
     std::uint64_t retransmitted = 0;      //!< segments, in all
     std::uint64_t unacknowledged = 0;     //!< segments
+    std::uint64_t unsent = 0;             //!< bytes that wait for the window
+    bool disconnected = false;            //!< it was reset, or both sides have ended
 };
 
 //! A move-only handle of a connection that belongs to the reactor it was made on. All functions are

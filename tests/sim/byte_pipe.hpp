@@ -44,6 +44,8 @@ public:
     void write_reset();
     //! Nothing that has not arrived ever will.
     void cut() noexcept;
+    //! Bytes written that have not arrived.
+    [[nodiscard]] std::size_t unarrived() const noexcept { return data_.size() - head_ - arrived_; }
 
     // The receiving end.
 
@@ -68,7 +70,6 @@ private:
         std::shared_ptr<lent_memory> lent;
     };
     void append(segment s);
-    [[nodiscard]] std::size_t unarrived() const noexcept { return data_.size() - head_ - arrived_; }
     [[nodiscard]] std::size_t window() const noexcept;
     [[nodiscard]] std::int64_t latency() noexcept;
 

@@ -74,6 +74,8 @@ public:
     //! F_SOCK_NONEMPTY: bytes, or the end of the stream, are there to be read.
     [[nodiscard]] bool more_to_read(end_of e) const noexcept;
     [[nodiscard]] bool was_reset(end_of e) const noexcept { return ends_[index(e)].reset; }
+    //! Bytes sent that the other end has not got yet.
+    [[nodiscard]] std::size_t unsent(end_of e) const noexcept { return out(e).unarrived(); }
     //! SO_ERROR: takes the pending error, a positive errno.
     int take_error(end_of e) noexcept;
 

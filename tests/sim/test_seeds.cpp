@@ -119,11 +119,13 @@ void check_books(sim_kernel& sim, reactor& home) {
          static_cast<std::int64_t>(n.buffers_total - n.buffers_kernel));
 }
 
-void one_world(sim_kernel& sim) {
+void one_world(sim_kernel& sim, bool proxied) {
     choose_world(sim);
     reactor_options options = choose_reactor(sim);
-    const echo_traffic::plan plan = choose_traffic(sim);
+    echo_traffic::plan plan = choose_traffic(sim);
+    plan.proxied = proxied;
     if (plan.rough) choose_impatience(sim, options);
+    if (proxied) options.registered_descriptor_slots = 64;  // each client needs four
     choose_faults(sim, plan);
     {
         auto made = reactor::create_on(sim, options);
@@ -141,5 +143,9 @@ void one_world(sim_kernel& sim) {
 }  // namespace
 
 TEST_CASE("seeds: echo traffic with every byte checked") {
-    CHECK(for_each_seed(1, seeds, one_world) == 0);
+    CHECK(for_each_seed(1, seeds, [](sim_kernel& sim) { one_world(sim, false); }) == 0);
+}
+
+TEST_CASE("seeds: the same through a proxy") {
+    CHECK(for_each_seed(1, seeds, [](sim_kernel& sim) { one_world(sim, true); }) == 0);
 }
