@@ -64,10 +64,6 @@ void add_receive_options(command_line& line, sluice::reactor_options& to) {
                    "entries of the refill queue; 0: as many as chunks")
         ->check(CLI::Range(0U, 32768U))
         ->capture_default_str();
-    app.add_option("--max-leases", zcrx.max_leases_per_connection,
-                   "chunks that one connection may hold")
-        ->check(CLI::Range(1U, 1U << 20))
-        ->capture_default_str();
 }
 
 }  // namespace demo

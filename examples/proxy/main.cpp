@@ -19,6 +19,7 @@ int main(int argc, char** argv) {
 
     sluice::service_options how = line.service();
     how.drain_timeout = options.drain_timeout;
+    how.reactor = options.reactor;
     sluice::service service(how);
 
     auto listeners =

@@ -4,6 +4,8 @@
 #include <map>
 #include <string>
 
+#include "../common/receive_options.hpp"
+
 namespace proxy {
 
 namespace {
@@ -53,6 +55,7 @@ void add_options(demo::command_line& line, options& to) {
     app.add_option("--max-connections", to.listen.max_connections,
                    "clients for each core; 0: as many as there are descriptors")
         ->capture_default_str();
+    demo::add_receive_options(line, to.reactor);
 }
 
 }  // namespace proxy

@@ -9,6 +9,7 @@
 #include "../common/command_line.hpp"
 #include "sluice/endpoint.hpp"
 #include "sluice/listener.hpp"
+#include "sluice/options.hpp"
 #include "upstreams.hpp"
 
 namespace proxy {
@@ -23,6 +24,7 @@ struct options {
     std::chrono::milliseconds stats{1000};
     std::uint32_t max_leases = 16;  // of each direction of a connection
     sluice::listen_options listen;
+    sluice::reactor_options reactor;
 };
 
 //! Declares the options of sluice-proxy; `to` gets their values when the line is parsed.

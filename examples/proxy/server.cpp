@@ -48,7 +48,7 @@ double per(std::uint64_t amount, double divisor) {
 task<> server::run(reactor& home) {
     auto listener = tcp_listener::open(home, listeners_);
     if (!listener) {
-        fail(explain_buffer_error(listener.error(), home.options()));
+        fail(explain_receive_error(listener.error(), home));
         co_return;
     }
     figures& mine = cores_[home.index()].done;
