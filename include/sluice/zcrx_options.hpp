@@ -43,7 +43,8 @@ struct zcrx_options {
     std::uint32_t first_queue = 0;
     //! No interface: the kernel copies into the area. For tests, and for machines without a NIC.
     bool device_less = false;
-    //! Reactors share the queue of the first one of their service, `reactors_per_queue` each.
+    //! So many reactors of a service, neighbours by index, share a queue (kernel 6.19); likewise
+    //! reactors of the process that are in no service.
     std::uint32_t reactors_per_queue = 1;
 
     std::size_t area_bytes = std::size_t{64} << 20;       //!< rounded up to whole pages

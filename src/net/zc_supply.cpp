@@ -34,12 +34,11 @@ result<joined_queue> join(net_context& net, std::string& why) {
         why = "no interface was named, and not device_less either";
         return errno_error(EOPNOTSUPP);
     }
-    const unsigned index = net.home().index();
-    const unsigned group = index / std::max(options.reactors_per_queue, 1U);
-    const void* service = net.home().port() != nullptr
-                              ? static_cast<const void*>(&net.home().port()->group())
-                              : static_cast<const void*>(&net);
-    return join_queue({service, group}, net.io(), options, options.first_queue + group, why);
+    const unsigned number = net.home().index() / std::max(options.reactors_per_queue, 1U);
+    const void* with = &net;  // nobody else
+    if (options.reactors_per_queue > 1)
+        with = net.home().port() != nullptr ? &net.home().port()->group() : nullptr;
+    return join_queue({with, number}, net.io(), options, options.first_queue + number, why);
 }
 
 }  // namespace

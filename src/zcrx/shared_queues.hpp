@@ -8,9 +8,9 @@
 
 namespace sluice::detail {
 
-//! Reactors that share a queue: those of one service, in groups.
+//! Reactors that share a queue: a group of those of one service, or of those that are in none.
 struct sharing_group {
-    const void* service;
+    const void* service;  // null: in none
     unsigned number;
 };
 

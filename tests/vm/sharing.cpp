@@ -2,6 +2,7 @@
 // Two reactors and one rx queue: one keeps the books, the other imports.
 
 #include <atomic>
+#include <thread>
 #include <vector>
 
 #include "sluice/channel.hpp"
@@ -22,6 +23,7 @@ using sluice::zcrx_stats;
 using sluice::zcrx_stats_of;
 using sluice::testing::bare_area;
 using sluice::testing::has_device_less_queues;
+using sluice::testing::make_reactor;
 using sluice::testing::make_wire;
 using sluice::testing::pattern;
 using sluice::testing::pattern_reader;
@@ -165,6 +167,61 @@ TEST_CASE("zcrx: a lease of an imported queue dies on the producer's thread, and
     });
     REQUIRE(report.has_value());
     CHECK_MESSAGE(report->clean(), report->to_string());
+}
+
+TEST_CASE("zcrx: the producer leaves, and the other one goes on with the same queue") {
+    if (!has_device_less_queues()) return;
+    reactor_options options = small_area(64);
+    options.zcrx.reactors_per_queue = 2;
+    std::atomic<int> stage{0};
+    const auto wait_for = [&](int s) {
+        while (stage < s) std::this_thread::sleep_for(1ms);
+    };
+    rx_buffer legacy;  // of the old producer
+    std::thread second([&] {
+        wait_for(1);
+        const auto home = make_reactor(options, 1);
+        const auto rounds = [&](int count) -> task<> {
+            wire w = co_await make_wire();
+            for (int i = 0; i < count; ++i) {
+                CHECK(w.peer.send(pattern(7).bytes(0, 4096)));
+                auto chunk = co_await with_timeout(20s, w.stream.recv());
+                REQUIRE(chunk.has_value());
+                CHECK(pattern(7).matches(0, chunk->bytes()));
+            }
+        };
+        home->spawn(rounds, 10);
+        home->run_until_idle();
+        stage = 2;
+        wait_for(3);
+        // Many times the area: chunks go back by the new producer's hand.
+        home->spawn(rounds, 500);
+        home->run_until_idle();
+        CHECK(pattern(8).matches(0, legacy.bytes()));
+        legacy.reset();
+        home->spawn([&]() -> task<> {
+            CHECK(co_await until([&] { return zcrx_stats_of(*home).tokens_held == 0; }));
+            CHECK(zcrx_stats_of(*home).balanced());
+            CHECK(zcrx_stats_of(*home).publications > 0);
+        });
+        home->run_until_idle();
+    });
+    std::thread first([&] {
+        const auto home = make_reactor(options, 0);
+        home->spawn([&]() -> task<> {
+            wire w = co_await make_wire();
+            stage = 1;
+            CHECK(w.peer.send(pattern(8).bytes(0, 4096)));
+            auto chunk = co_await with_timeout(20s, w.stream.recv());
+            REQUIRE(chunk.has_value());
+            legacy = std::move(*chunk);
+            CHECK(co_await until([&] { return stage >= 2; }));
+        });
+        home->run_until_idle();
+    });
+    first.join();
+    stage = 3;
+    second.join();
 }
 
 TEST_SUITE_END();
