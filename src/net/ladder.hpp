@@ -18,9 +18,13 @@ public:
     //! `of` names the buffers in the log.
     ladder(std::string of, const ladder_marks& marks) : of_(std::move(of)), marks_(marks) {}
 
-    //! `free` of `total` buffers are left. Cheap as long as no mark is crossed.
+    //! `free` of `total` buffers are left: whether that is between the same marks as before.
+    [[nodiscard]] bool steady(std::uint32_t free, std::uint32_t total) const noexcept {
+        return total == total_ && free >= low_ && free < high_;
+    }
+    //! Enters and leaves what it is time for.
     void observe(std::uint32_t free, std::uint32_t total) noexcept {
-        if (total != total_ || free < low_ || free >= high_) cross(free, total);
+        if (!steady(free, total)) cross(free, total);
     }
 
     [[nodiscard]] bool on(rung r) const noexcept { return stats_.of(r).in_use(); }

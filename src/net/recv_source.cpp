@@ -93,7 +93,9 @@ void recv_source::deliver(std::uint32_t flags, std::uint32_t size) noexcept {
         keep(net_.zero_copy()->take(net_.io().rings().big_half(), size, *account_));
         return;
     }
-    keep(net_.buffers().take(flags, size));
+    rx_buffer slice = net_.buffers().take(flags, size);
+    net_.copies().observe();
+    keep(std::move(slice));
     if (!closed_ && !net_.has_receive_limit() && credit_ == 0) net_.io().cancel(*this);
 }
 

@@ -26,7 +26,7 @@ void supply::act_soon() noexcept { net_.io().at_turn_end(*this); }
 
 void supply::unhook() noexcept { net_.io().forget(*this); }
 
-void supply::observe() noexcept {
+void supply::cross() noexcept {
     const bool evacuated = ladder_.on(rung::evacuate);
     ladder_.observe(source_->available(), source_->capacity());
     if (evacuated || !ladder_.on(rung::evacuate)) return;

@@ -24,7 +24,9 @@ public:
     supply& operator=(const supply&) = delete;
 
     //! The buffers that are left have changed.
-    void observe() noexcept;
+    void observe() noexcept {
+        if (!ladder_.steady(source_->available(), source_->capacity())) cross();
+    }
 
     //! Above the first mark small slices are copied, above the second one all are.
     [[nodiscard]] bool low() const noexcept { return ladder_.on(rung::small_copy); }
@@ -60,6 +62,7 @@ protected:
     ladder ladder_;
 
 private:
+    void cross() noexcept;
     void act_soon() noexcept;
     void at_turn_end() noexcept override;
     void arm_starved() noexcept;
