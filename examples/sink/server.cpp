@@ -164,7 +164,8 @@ task<> server::store(transfer& t, nursery& scope, core& mine) {
     file_writer writer(scope, t.to, options_.writing);
     const listed entry{mine.under_way, writer};
     co_await receive(t, writer);
-    // What has been received is written, also when the service ends.
+    // What has been received is written, also when the service ends, and when a write has failed,
+    // which cancels all here.
     auto finishing = finish(t, writer);
     co_await shielded(std::move(finishing));
     t.counts = writer.counts();

@@ -50,7 +50,9 @@ struct file_writer_counts {
 //! the zeros. Other files take all slices as they are.
 //!
 //! Writes are children of the nursery that is given: it and the file must outlive the writes, the
-//! writer itself need not. A stop does not reach them: what write() has taken is written.
+//! writer itself need not. A stop does not reach them: what write() has taken is written. A child
+//! that fails is the failure of its nursery, which by default cancels the function that is waiting
+//! for more to write.
 //! Not movable; one coroutine uses it at a time.
 class file_writer {
 public:
@@ -72,8 +74,7 @@ public:
 
     //! Ends the stream: writes what is left and brings a regular file to its exact length. Errors
     //! as write(); the file is then cut where the first gap would begin, so that it holds written()
-    //! bytes of the stream and nothing else. To be awaited in a shield, if a stop shall not leave
-    //! the last block behind.
+    //! bytes of the stream and nothing else. A stop does not shorten it.
     task<result<void>> finish();
 
     //! So many bytes, from the first one on, have been written without a gap.

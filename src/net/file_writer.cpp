@@ -126,7 +126,7 @@ private:
     }
 
     [[nodiscard]] bool full(const batch& b) const noexcept {
-        return b.pieces.bytes() + unit_ > options_.write_bytes || b.pieces.count() >= most_pieces;
+        return b.pieces.bytes() == options_.write_bytes || b.pieces.count() >= most_pieces;
     }
     [[nodiscard]] bool may_launch() const noexcept {
         return flying_.size() < std::max(options_.max_writes, 1U);
@@ -243,7 +243,8 @@ private:
         }
     }
 
-    task<> carry(batch& b) {
+    //! Its failure is also that of its nursery, and so wakes those who wait for more to write.
+    task<result<void>> carry(batch& b) {
         boost::system::error_code failed;
         try {
             auto writing = detail::write_pieces(file_.descriptor(), b.pieces, b.offset,
@@ -254,6 +255,8 @@ private:
             failed = errno_error(ENOMEM);
         }
         land(b, failed);
+        if (failed) co_return failed;
+        co_return result<void>{};
     }
 
     //! A write has ended. In the order of the file: what is behind a gap does not count.
@@ -322,7 +325,10 @@ file_writer::~file_writer() = default;
 
 task<result<void>> file_writer::write(rx_buffer slice) { return state_->write(std::move(slice)); }
 task<result<void>> file_writer::settle() { return state_->settle(); }
-task<result<void>> file_writer::finish() { return state_->finish(); }
+task<result<void>> file_writer::finish() {
+    auto finishing = state_->finish();
+    co_return co_await shielded(std::move(finishing));
+}
 std::uint64_t file_writer::written() const noexcept { return state_->written(); }
 const file_writer_counts& file_writer::counts() const noexcept { return state_->counts(); }
 
