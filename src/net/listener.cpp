@@ -139,7 +139,7 @@ result<listener_group> listener_group::adopt(std::vector<int> descriptors,
 
 listener_group::listener_group(listener_group&& o) noexcept
     : kernel_(o.kernel_),
-      options_(o.options_),
+      options_(std::move(o.options_)),
       descriptors_(std::exchange(o.descriptors_, {})),
       local_(o.local_) {}
 

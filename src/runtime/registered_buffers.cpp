@@ -96,10 +96,12 @@ void registered_buffers::refuse(const shared& region, int error) {
     ++refusals_;
     refused_.push_back(region);
     if (std::exchange(logged_, true)) return;
-    logger()->warn(
-        "{} bytes can't be a fixed buffer of the ring: {}{}; sends pin their pages each time",
-        region->memory().size(), errno_error(error).message(),
-        error == ENOMEM ? " (locked memory is limited: raise RLIMIT_MEMLOCK, ulimit -l)" : "");
+    const char* remedy = "";
+    if (error == ENOMEM) remedy = ": raise RLIMIT_MEMLOCK (ulimit -l)";
+    if (error == ENOSPC) remedy = ": raise registered_buffer_slots";
+    logger()->warn("{} bytes can't be a fixed buffer of the ring, sends pin their pages each time: "
+                   "{}{}",
+                   region->memory().size(), errno_error(error).message(), remedy);
 }
 
 }  // namespace sluice::detail

@@ -16,17 +16,7 @@ using namespace sluice::sim;
 
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr std::uint64_t seeds = 500;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-constexpr std::uint64_t seeds = 500;
-#else
 constexpr std::uint64_t seeds = 10'000;
-#endif
-#else
-constexpr std::uint64_t seeds = 10'000;
-#endif
 
 template <class T>
 T one_of(sim_kernel& sim, std::initializer_list<T> choices) {

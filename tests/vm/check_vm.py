@@ -32,6 +32,7 @@ class Passes(unittest.TestCase):
         script = ("cat tree/inner/bytes; echo to the errors >&2; cp -r tree /out; "
                   "test \"$GREETING\" = \"it's me\" && test $(nproc) = 3 && test $(hostname) = sluice-vm &&"
                   "grep -q 'HugePages_Total: *9$' /proc/meminfo && ip address show lo | grep -q UP &&"
+                  "grep -q 'SigIgn:.0*$' /proc/self/status &&"
                   "test -c /dev/nvme0 && test -b /dev/nvme0n1 && test -d /sys/module/veth && exit 42")
         run = vm("--cpus", "3", "--hugepages", "9", "--disk", "8", "--module", "veth",
                  "--env", "GREETING=it's me", "--file", tree.parent, "--out", out, "--keep-log", log,
@@ -72,7 +73,7 @@ class Fails(unittest.TestCase):
 
     def test_a_command_that_hangs(self):
         run = self.expect(201, b"sleep 1234", "--time-limit", "2", "--", "sh", "-c",
-                          "echo before; sleep 1234; echo after")
+                          "echo before; exec sleep 1234")
         self.assertEqual(run.stdout, b"before\n")
 
     def test_a_vm_that_ends_early(self):

@@ -13,10 +13,15 @@ for filter; do
     echo "vm: $program $filter" >/dev/kmsg # so that the kernel log says what it is about
     # sluice says on SIGQUIT what its tasks wait for.
     timeout -s QUIT -k 5 "$limit" "$program" "$filter"
-    ended=$?
-    if [ $ended -ne 0 ]; then
-        echo "FAILED: $program $filter: status $ended"
-        status=1
-    fi
+    case $? in
+    0) continue ;;
+    131 | 137)
+        echo "FAILED: $program $filter: not done in $limit s"
+        # It did not come to say so itself; scripts/test-report counts this.
+        echo "[doctest] test cases: 1 | 0 passed | 1 failed | 0 skipped"
+        ;;
+    *) echo "FAILED: $program $filter" ;;
+    esac
+    status=1
 done
 exit $status
