@@ -73,6 +73,7 @@ void add_options(demo::command_line& line, options& to) {
     app.add_option("--max-connections", to.listen.max_connections,
                    "connections for each core; 0: as many as there are descriptors")
         ->capture_default_str();
+    to.reactor.zcrx.max_leases_per_connection = 256;  // one in flight and one to come
     demo::add_receive_options(line, to.reactor);
 }
 

@@ -18,7 +18,7 @@ struct file_writer_options {
     std::uint32_t max_writes = 4;                       //!< in flight, at least 1
     //! Received buffers that wait to be written or are being written, at least 1. Fewer than
     //! zcrx_options::max_leases_per_connection, or some are copied when they are received.
-    std::uint32_t max_leases = 128;
+    std::uint32_t max_leases = 48;
     //! Direct: aligned pieces smaller than this are copied too; more of them go into one write.
     std::size_t direct_from = 2048;
 };
