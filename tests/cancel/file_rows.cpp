@@ -108,7 +108,12 @@ public:
         while (::write(filler, much.data(), much.size()) > 0) before_ += much.size();
         ::close(filler);
     }
-    void complete() override { drain(); }
+    void complete() override {
+        stage_.let([this]() -> task<> {
+            drain();
+            co_return;
+        });
+    }
 
 protected:
     void drain() {
