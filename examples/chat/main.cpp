@@ -44,14 +44,8 @@ public:
         subscription<line> lines = rooms_.local().enter();
         static_cast<void>(co_await say("* " + *name + " has joined\n"));
         // The first to end, for whatever reason, ends the others.
-        auto ended = co_await with_nursery([&](nursery& scope) -> task<> {
-            scope.spawn([&] { return listen(reader, *name); });
-            scope.spawn([&] { return tell(conn, lines); });
-            scope.spawn([] { return until_the_end(); });
-            co_return;
-        });
-        if (ended.error() == error::draining)
-            static_cast<void>(co_await send(conn, "* the server stops\n"));
+        auto ended = co_await when_any(listen(reader, *name), tell(conn, lines), until_draining());
+        if (ended.index == 2) static_cast<void>(co_await send(conn, "* the server stops\n"));
         static_cast<void>(co_await shielded(say("* " + *name + " has left\n")));
     }
 
@@ -83,11 +77,6 @@ private:
             auto sent = co_await send(conn, next ? **next : missed);
             if (!sent) co_return sent.error();
         }
-    }
-
-    static task<result<void>> until_the_end() {
-        auto begun = co_await until_draining();
-        co_return begun ? make_error_code(error::draining) : begun.error();
     }
 
     static task<result<std::size_t>> send(tcp_stream& conn, const std::string& text) {

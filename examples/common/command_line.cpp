@@ -12,14 +12,15 @@ constexpr std::int64_t longest_ms = std::int64_t{365} * 24 * 3600 * 1000;
 const std::map<std::string, std::int64_t> time_units{{"ms", 1}, {"s", 1000}, {"m", 60'000}};
 }  // namespace
 
-command_line::command_line(std::string name, const std::string& description, std::uint16_t port)
+command_line::command_line(std::string name, const std::string& description, std::uint16_t port,
+                           const std::string& port_option)
     : name_(std::move(name)), app_(description, name_), port_(port) {
     app_.set_version_flag("--version", std::string(sluice::version()));
     app_.add_option("--cores", cores_text_,
                     "CPUs to run a reactor on, such as 0-1,4 (default: all that the process may "
                     "use)");
     app_.add_flag("--no-pin", no_pin_, "leave the threads to the scheduler");
-    app_.add_option("--port", port_, "TCP port; 0: the kernel chooses")->capture_default_str();
+    app_.add_option(port_option, port_, "TCP port; 0: the kernel chooses")->capture_default_str();
     app_.add_option("--address", address_text_, "numeric address; :: takes IPv6 and IPv4")
         ->capture_default_str();
     app_.add_option("--log-level", log_level_, "trace, debug, info, warning, error, critical, off")

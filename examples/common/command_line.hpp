@@ -20,7 +20,9 @@ namespace demo {
 //! app().
 class command_line {
 public:
-    command_line(std::string name, const std::string& description, std::uint16_t port);
+    //! `port_option`: another name for --port, or several with commas between them.
+    command_line(std::string name, const std::string& description, std::uint16_t port,
+                 const std::string& port_option = "--port");
 
     [[nodiscard]] CLI::App& app() noexcept { return app_; }
 
@@ -70,7 +72,7 @@ int serve(const command_line& line, sluice::service& service, Handler handler) {
     const auto report = service.run([&](sluice::reactor& home) -> sluice::task<> {
         auto listener = sluice::tcp_listener::open(home, *listeners);
         if (!listener) {
-            fail(sluice::explain_buffer_error(listener.error(), home.options()));
+            fail(sluice::explain_receive_error(listener.error(), home));
             co_return;
         }
         if (home.index() == 0) {

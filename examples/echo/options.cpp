@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "options.hpp"
 
+#include "../common/receive_options.hpp"
+
 namespace echo {
 
 void add_options(demo::command_line& line, options& to) {
@@ -29,6 +31,7 @@ void add_options(demo::command_line& line, options& to) {
     app.add_option("--cq-entries", to.reactor.cq_entries, "completion queue of each core")
         ->check(CLI::Range(2U, 65536U))
         ->capture_default_str();
+    demo::add_receive_options(line, to.reactor);
     app.add_flag("--registered-descriptors", to.reactor.registered_descriptors,
                  "keep sockets in the ring's own table");
 }

@@ -13,7 +13,7 @@ using namespace sluice;
 task<> server::run(reactor& home) {
     auto listener = tcp_listener::open(home, listeners_);
     if (!listener) {
-        fail(explain_buffer_error(listener.error(), home.options()));
+        fail(explain_receive_error(listener.error(), home));
         co_return;
     }
     core& mine = cores_[home.index()];
@@ -68,6 +68,7 @@ task<> server::publish(reactor& home) {
             const std::lock_guard lock(mine.mutex);
             mine.published = {.messages = mine.messages,
                               .bytes_in = net.bytes_in,
+                              .zero_copy_bytes = net.zero_copy_bytes,
                               .bytes_out = net.bytes_out,
                               .connections = net.open,
                               .enters = home.stats().enters,
@@ -85,6 +86,7 @@ figures server::sum_of_published() {
         const std::lock_guard lock(c.mutex);
         sum.messages += c.published.messages;
         sum.bytes_in += c.published.bytes_in;
+        sum.zero_copy_bytes += c.published.zero_copy_bytes;
         sum.bytes_out += c.published.bytes_out;
         sum.connections += c.published.connections;
         sum.enters += c.published.enters;
@@ -113,10 +115,12 @@ task<> server::print() {
         const double seconds = std::chrono::duration<double>(at - since).count();
         const std::uint64_t messages = now.messages - before.messages;
         fmt::print("connections {} | messages/s {:.0f} | MB/s in {:.1f} out {:.1f} | "
-                   "enters/message {:.3f} | ENOBUFS {} | capped {}\n",
+                   "zero copy {:.0f} % | enters/message {:.3f} | ENOBUFS {} | capped {}\n",
                    now.connections, per(messages, seconds),
                    per(now.bytes_in - before.bytes_in, seconds * 1e6),
                    per(now.bytes_out - before.bytes_out, seconds * 1e6),
+                   per(100 * (now.zero_copy_bytes - before.zero_copy_bytes),
+                       static_cast<double>(now.bytes_in - before.bytes_in)),
                    per(now.enters - before.enters, static_cast<double>(messages)), now.enobufs,
                    now.capped);
         std::fflush(stdout);

@@ -17,6 +17,7 @@ namespace echo {
 struct figures {
     std::uint64_t messages = 0;
     std::uint64_t bytes_in = 0;
+    std::uint64_t zero_copy_bytes = 0;
     std::uint64_t bytes_out = 0;
     std::uint64_t connections = 0;
     std::uint64_t enters = 0;

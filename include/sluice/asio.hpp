@@ -3,10 +3,15 @@
 //! compile time it brings along.
 #pragma once
 
+#include <vector>
+
+#include <boost/asio/buffer.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ip/udp.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 
+#include "sluice/buffer.hpp"
+#include "sluice/buffer_chain.hpp"
 #include "sluice/endpoint.hpp"
 #include "sluice/result.hpp"
 
@@ -33,6 +38,19 @@ result<AsioEndpoint> to_asio(const endpoint& e) {
     std::memcpy(converted.data(), e.data(), e.size());
     converted.resize(e.size());
     return converted;
+}
+
+//! The bytes of a buffer, which must outlive it, as one of Asio's.
+inline boost::asio::const_buffer to_asio(const rx_buffer& b) noexcept {
+    return {b.data(), b.size()};
+}
+
+//! The bytes of a chain, which must outlive it, as a ConstBufferSequence. Throws bad_alloc.
+inline std::vector<boost::asio::const_buffer> to_asio(const buffer_chain& chain) {
+    std::vector<boost::asio::const_buffer> buffers;
+    buffers.reserve(chain.count());
+    for (std::size_t i = 0; i < chain.count(); ++i) buffers.push_back(to_asio(chain[i]));
+    return buffers;
 }
 
 }  // namespace sluice

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <span>
 #include <string_view>
@@ -25,6 +26,23 @@ struct buffer_block : home_node {
     std::int32_t handles = 0;           // by the count of the source's own thread
     std::atomic<std::int32_t> away{0};  // what other threads have changed since it was last added
     std::atomic<bool> going_home{false};
+};
+
+//! Memory that rings may register as one of their fixed buffers, all of it: io_uring_register(2),
+//! IORING_REGISTER_BUFFERS2. The source shares it with them, because any reactor may send from it.
+class fixed_region {
+public:
+    explicit fixed_region(std::span<std::byte> memory) noexcept : memory_(memory) {}
+    [[nodiscard]] std::span<std::byte> memory() const noexcept { return memory_; }
+
+    //! The source is about to unmap the memory; rings give it up when they next register some. From
+    //! any thread.
+    void retire() noexcept { gone_.store(true, std::memory_order_release); }
+    [[nodiscard]] bool gone() const noexcept { return gone_.load(std::memory_order_acquire); }
+
+private:
+    std::span<std::byte> memory_;
+    std::atomic<bool> gone_{false};
 };
 
 //! Where blocks come from and go back to: a provided-buffer ring, an area. Belongs to one reactor;
@@ -52,8 +70,23 @@ public:
         }
     }
 
+    //! The region that holds all of the block; null, as here, when there is none and each send has
+    //! its pages looked up anew. On any thread that has a handle of the block.
+    [[nodiscard]] virtual const std::shared_ptr<fixed_region>& region_of(
+        const buffer_block& b) const noexcept;
+
     //! Handles alive, on all threads.
     [[nodiscard]] std::int64_t lent() const noexcept { return lent_ + away_.difference(); }
+
+    //! Blocks in all, and of those the ones that the kernel has or can have.
+    [[nodiscard]] std::uint32_t capacity() const noexcept {
+        return capacity_.load(std::memory_order_relaxed);
+    }
+    [[nodiscard]] std::uint32_t available() const noexcept {
+        return available_.load(std::memory_order_relaxed);
+    }
+    //! Fewer than a quarter are left.
+    [[nodiscard]] bool running_short() const noexcept { return available() < capacity() / 4; }
 
 protected:
     buffer_source() noexcept : home_(frame_pool::current) {}
@@ -79,15 +112,30 @@ protected:
     //! The reactor leaves. The source deletes itself, at once or with its last handle.
     void retire() noexcept;
 
+    //! The reactor leaves, and the one with the frame pool `new_home` keeps the source from now on.
+    //! The last thing the old one does to it.
+    void hand_over(const void* new_home) noexcept;
+
+    // A source of one reactor counts them without atomic operations.
+    void set_capacity(std::uint32_t blocks) noexcept {
+        capacity_.store(blocks, std::memory_order_relaxed);
+    }
+    void set_available(std::uint32_t blocks) noexcept {
+        available_.store(blocks, std::memory_order_relaxed);
+    }
+    std::atomic<std::uint32_t>& shared_available() noexcept { return available_; }
+
 private:
     [[nodiscard]] bool at_home() const noexcept {
-        return home_.load(std::memory_order_relaxed) == frame_pool::current;
+        return home_.load(std::memory_order_acquire) == frame_pool::current;
     }
     void release_away(buffer_block& b) noexcept;
     std::size_t take_returned() noexcept;
 
     std::atomic<const void*> home_;  // stands for the thread; of nobody once the reactor left
     std::int64_t lent_ = 0;
+    std::atomic<std::uint32_t> capacity_{0};
+    std::atomic<std::uint32_t> available_{0};
     home_list returns_;
     std::atomic<bool> wanted_{false};
     std::mutex wake_mutex_;  // between wake_home() and retire(); taken only when blocks are wanted
@@ -140,6 +188,13 @@ public:
     //! The same bytes in heap memory of their own. Throws bad_alloc.
     [[nodiscard]] rx_buffer copy() const { return copy_of(bytes()); }
     [[nodiscard]] static rx_buffer copy_of(std::span<const std::byte> bytes);
+
+    //! For whoever means to keep the bytes for long: when its source is short of memory, the bytes
+    //! move to the heap, and data() with them; else nothing happens. Throws bad_alloc, unchanged.
+    void retain() {
+        if (block_ != nullptr && block_->source != nullptr && block_->source->running_short())
+            *this = copy();
+    }
 
     //! Gives the memory back before the end of the scope.
     void reset() noexcept {

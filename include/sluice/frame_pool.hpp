@@ -18,7 +18,7 @@ namespace sluice::detail {
 class frame_pool {
 public:
     static constexpr std::size_t granule = 64;
-    static constexpr std::size_t largest = 4096;
+    static constexpr std::size_t largest = 20 * 1024;
 
     //! A pool belongs to the thread that makes it current.
     static frame_pool* create() { return new frame_pool; }

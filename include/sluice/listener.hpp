@@ -12,6 +12,7 @@
 #include "sluice/result.hpp"
 #include "sluice/steering.hpp"
 #include "sluice/tcp_stream.hpp"
+#include "sluice/zcrx_options.hpp"
 
 namespace sluice {
 
@@ -22,6 +23,9 @@ struct listen_options {
     bool ipv6_only = false;   //!< "::" takes IPv4 connections too unless this is set
     int receive_buffer = 0;   //!< SO_RCVBUF before listen, in bytes; 0: the kernel tunes it
     int send_buffer = 0;      //!< SO_SNDBUF
+    //! Of accepted connections. automatic: as zcrx_options::mode says; zc: open() fails with
+    //! EOPNOTSUPP on a reactor that has no rx queue.
+    receive_mode mode = receive_mode::automatic;
     std::uint32_t max_connections = 0;        //!< of one reactor; 0: as many as descriptors
     std::uint32_t max_pending_accepts = 256;  //!< accepted and not yet taken by accept()
     std::uint32_t descriptor_headroom = 64;   //!< accepting pauses when fewer are left
@@ -80,9 +84,8 @@ private:
     endpoint local_;
 };
 
-//! The cause and the remedy, for a person: why tcp_listener::open() failed.
-std::string explain_buffer_error(const boost::system::error_code& error,
-                                 const reactor_options& options);
+//! The cause and the remedy, for a person: why tcp_listener::open() failed on this reactor.
+std::string explain_receive_error(const boost::system::error_code& error, const reactor& home);
 
 //! The same for listener_group::open().
 std::string explain_listen_error(const boost::system::error_code& error, const endpoint& at);
@@ -118,7 +121,8 @@ class tcp_listener {
 public:
     //! Starts accepting on the group's socket `index % count` (default: the reactor's index), which
     //! must live longer. Multishot accept (Linux 5.19). Error: what the reactor's receive buffers
-    //! could not be had for, mostly ENOMEM; explain_buffer_error() says what to do.
+    //! could not be had for, mostly ENOMEM; or the rx queue that the mode
+    //! demands; explain_receive_error() says what to do.
     static result<tcp_listener> open(reactor& home, const listener_group& group);
     static result<tcp_listener> open(reactor& home, const listener_group& group, unsigned index);
 

@@ -103,10 +103,10 @@ public:
     //! another member of the same family. Throws std::invalid_argument for a name that is none,
     //! that was given to another kind or with other bounds, that stands there with the same
     //! labels, or that begins with "sluice_"; for a missing help text; for bad bounds.
-    counter& add_counter(std::string name, std::string help, metric_labels labels = {});
-    gauge& add_gauge(std::string name, std::string help, metric_labels labels = {});
+    counter& add_counter(std::string name, std::string help, const metric_labels& labels = {});
+    gauge& add_gauge(std::string name, std::string help, const metric_labels& labels = {});
     histogram& add_histogram(std::string name, std::string help, std::vector<double> bounds,
-                             metric_labels labels = {});
+                             const metric_labels& labels = {});
 
     //! Appends everything as text, with the reactor's index as label "reactor".
     void write(std::string& to) const;
@@ -127,7 +127,7 @@ private:
         kind what;
         std::deque<member> members;
     };
-    member& add(std::string name, std::string help, kind k, metric_labels labels);
+    member& add(std::string name, std::string help, kind k, const metric_labels& labels);
     void write(const family& f, const member& m, std::string& to) const;
 
     unsigned reactors_;

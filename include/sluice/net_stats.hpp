@@ -4,6 +4,9 @@
 
 #include <cstdint>
 
+#include "sluice/ladder_stats.hpp"
+#include "sluice/zcrx_stats.hpp"
+
 namespace sluice {
 
 class reactor;
@@ -30,10 +33,37 @@ struct net_stats {
     std::uint64_t send_limit_hit = 0;  //!< send_all() refused: too many waiting
     std::uint64_t buffers_total = 0;   //!< provided buffers
     std::uint64_t buffers_kernel = 0;  //!< of those, in the kernel's hands
-    std::int64_t buffers_lent = 0;     //!< rx_buffer handles alive
+    std::int64_t buffers_lent = 0;     //!< rx_buffer handles of them that are alive
+
+    // Zero-copy receive.
+    std::uint64_t zero_copy_connections = 0;  //!< that began with it
+    std::uint64_t zero_copy_left = 0;         //!< of those, that went on with copies: not TCP
+    std::uint64_t zero_copy_bytes = 0;        //!< of bytes_in: that stayed where they were received
+    std::uint64_t enospc = 0;                 //!< receives that ended for want of room for a CQE
+    std::uint64_t grants_cut = 0;  //!< connections that were granted less room than they may have
+
+    ladder_stats copy_ladder;  //!< of the provided buffers
+    ladder_stats zc_ladder;    //!< of the rx queue
+
+    // Zero-copy sends.
+    std::uint64_t zero_copy_sends = 0;    //!< of `sends`: those that the kernel was to make
+    std::uint64_t zero_copy_copied = 0;   //!< of those, reported as copied by the kernel after all
+    std::uint64_t zero_copy_refused = 0;  //!< of those, failed as such, and done again with a copy
+    std::uint64_t zero_copy_ended = 0;    //!< connections that do without since one of the two
+    std::uint64_t held_limit_hit = 0;     //!< sends that were copied because too much was held
+    std::uint64_t held_resets = 0;        //!< connections reset to get memory back
+    std::uint64_t held_sends = 0;         //!< now: requests whose memory the kernel has
+    std::uint64_t held_bytes = 0;         //!< now: bytes of them
+    std::uint64_t lingering = 0;      //!< now: closed connections that wait for their peer's sake
+    std::uint64_t fixed_regions = 0;  //!< now: memory that is registered with the ring
+    std::uint64_t fixed_refused = 0;  //!< memory that could not be
 };
 
 //! A snapshot, by the reactor's thread.
 net_stats net_stats_of(reactor& home);
+
+//! The books of its rx queue, or of the one that it shares; all zero if it has none. Counts the
+//! chunks one by one: not for every turn of a loaded reactor.
+zcrx_stats zcrx_stats_of(reactor& home);
 
 }  // namespace sluice

@@ -5,6 +5,8 @@
 #include <chrono>
 #include <cstdint>
 
+#include "sluice/zcrx_options.hpp"
+
 namespace sluice {
 
 //! How a reactor ends the sleep of another one.
@@ -55,11 +57,33 @@ struct reactor_options {
     //! bytes.
     std::uint32_t heap_receive_size = 16 * 1024;
 
+    zcrx_options zcrx{};  //!< zero-copy receive
+
     // Per connection.
     std::uint32_t max_pending_bytes = 256 * 1024;  //!< received and not yet taken; also the credit
     std::uint32_t max_pinned_bytes = 1024 * 1024;  //!< of buffers kept from the kernel; above: copy
     std::uint32_t copy_out_below = 4096;           //!< only slices smaller than this are copied out
     std::uint32_t max_pending_sends = 1024;        //!< send_all() calls waiting on one stream
+
+    // Zero-copy sends (kernel 6.2): the kernel sends from the memory itself and says later when it
+    // has done with it.
+    //! Requests of this many bytes and more, if all of it is owned buffers or send_all_zero_copy();
+    //! 0: none.
+    std::uint32_t zero_copy_send_from = 16 * 1024;
+    //! Go on where the kernel reports that it copies all the same, as it does between two sockets
+    //! of one machine; else the connection does without from then on.
+    bool zero_copy_send_despite_copies = false;
+    std::uint32_t max_held_sends = 4096;               //!< requests whose memory the kernel has
+    std::uint64_t max_held_bytes = 64 * 1024 * 1024;   //!< of them; at a limit: copied as ever
+    std::uint32_t max_held_sends_per_connection = 64;  //!< the same for one connection
+    std::uint64_t max_held_bytes_per_connection = 4 * 1024 * 1024;
+    //! A connection that was closed is reset when its peer has not taken everything by then; 0: at
+    //! once.
+    std::chrono::milliseconds held_send_timeout{60'000};
+    std::chrono::milliseconds held_send_stop_timeout{1000};  //!< the same after request_stop()
+    //! Regions of memory that are pinned for the ring, so that not every send pins its pages: those
+    //! that were sent from. Charged to RLIMIT_MEMLOCK. 0: none.
+    std::uint32_t registered_buffer_slots = 64;
 
     // Fibers.
     std::uint32_t max_fibers = 4096;       //!< with a stack at once; beyond: EAGAIN

@@ -93,8 +93,9 @@ public:
     void abandon() noexcept;
     [[nodiscard]] bool abandoned() const noexcept { return abandoned_; }
 
-    //! Runs `fn` on the reactor's thread, soon. From any thread, while the reactor exists. The
-    //! function must not throw. Never refused: for what must not fail, such as a stop.
+    //! Runs `fn` on the reactor's thread, soon. From any thread; the reactor must exist until the
+    //! call returns, which may be after `fn` has run. The function must not throw. Never refused:
+    //! for what must not fail, such as a stop.
     void post(std::function<void()> fn);
 
     //! The same with a limit, for what programs do often. Error: ENOBUFS when

@@ -24,6 +24,10 @@ public:
     //! Takes in what died on other threads; called once a turn.
     virtual void collect() noexcept {}
 
+    //! The reactor's stop was requested, or it is abandoned (reactor::abandoned()), and then again:
+    //! ends what is at the kernel and does not end by being cancelled.
+    virtual void on_stop() noexcept {}
+
     //! Whether `data` and `block` look like an rx_buffer of this layer: `block` is one of its
     //! blocks, handles of it live, and `data` is inside. Both may be any bits.
     [[nodiscard]] virtual bool lends(const void* data, const void* block) const noexcept {
@@ -64,6 +68,10 @@ public:
 
     void collect() noexcept {
         for (entry& e : entries_) e.object->collect();
+    }
+
+    void on_stop() noexcept {
+        for (entry& e : entries_) e.object->on_stop();
     }
 
     [[nodiscard]] bool lends(const void* data, const void* block) const noexcept {

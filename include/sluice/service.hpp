@@ -107,16 +107,18 @@ public:
     }
 
     //! Begins the stop: drain, then cancel, then destroy, each when the time of the one before is
-    //! over. The second call cancels at once. From any thread, also from a reactor's.
+    //! over. The second call cancels at once. From any thread, also from a reactor's, and also when
+    //! the service has ended, until it is started again.
     void request_stop() noexcept;
 
     //! Waits for the end and reports. Call once, not from a reactor's thread.
     stop_report wait();
 
-    //! What every coroutine is doing, one entry a reactor. From any thread, while the service runs.
-    //! Each reactor answers between two turns; one that does not within
-    //! service_options::dump_timeout is reported as such. On a reactor's thread it waits like
-    //! that for the other reactors: for emergencies, not for every second.
+    //! What every coroutine is doing, one entry a reactor, empty for one that has ended. From any
+    //! thread, between the return of start() and the next one. Each reactor answers between two
+    //! turns; one that does not within service_options::dump_timeout is reported as such. On a
+    //! reactor's thread it waits like that for the other reactors: for emergencies, not for every
+    //! second.
     std::vector<task_dump> dump_tasks(const dump_limits& limits = {});
 
     [[nodiscard]] unsigned reactors() const noexcept {
@@ -124,13 +126,13 @@ public:
     }
 
     //! Runs `fn(reactor&)` on a reactor, between two turns; false: it has ended. From any thread,
-    //! while the service runs. The function must not throw. Without a limit: for what must not
-    //! fail; programs use post_from_any_thread().
+    //! once the service has been started. The function must not throw. Without a limit: for what
+    //! must not fail; programs use post_from_any_thread().
     bool post(unsigned index, std::function<void(reactor&)> fn);
 
-    //! Runs `fn()`, which returns a task<T>, on a reactor, from any thread, while the service runs.
-    //! The future gets the value or the exception; std::future_error (broken promise) when the work
-    //! of the service ended before; boost::system::system_error with ENOBUFS when
+    //! Runs `fn()`, which returns a task<T>, on a reactor, from any thread, once the service has
+    //! been started. The future gets the value or the exception; std::future_error (broken promise)
+    //! when the work of the service ended before; boost::system::system_error with ENOBUFS when
     //! reactor_options::max_posts functions wait there already.
     template <class F>
     auto submit(unsigned index, F fn) {
@@ -148,7 +150,7 @@ public:
 
     //! Runs `fn(reactor&)`, which must not throw, on a reactor, soon; from any thread. Errors:
     //! ENOBUFS when reactor_options::max_posts functions wait there already (counted in
-    //! posts_refused); error::draining when the service does not run. A function that was taken is
+    //! posts_refused); error::draining when the service has ended. A function that was taken is
     //! thrown away when the work of the service ends before its turn.
     result<void> post_from_any_thread(unsigned index, std::function<void(reactor&)> fn) {
         return offer(index, std::move(fn));
@@ -180,8 +182,8 @@ private:
         }
     }
 
-    result<void> start_with(start_function begin, bool until_idle);
-    result<stop_report> run_with(start_function begin);
+    result<void> start_with(const start_function& begin, bool until_idle);
+    result<stop_report> run_with(const start_function& begin);
     result<void> offer(unsigned index, std::function<void(reactor&)> fn);
     void add(std::unique_ptr<detail::sharded_base> made);
     void clear();
@@ -192,7 +194,9 @@ private:
     std::unique_ptr<detail::mesh> mesh_;
     std::shared_ptr<detail::helper_pool> helpers_;
     std::unique_ptr<meeting> meeting_;
+    // They stay until the next start: foreign threads may ask for a stop while the end comes.
     std::vector<std::unique_ptr<worker>> workers_;
+    bool running_ = false;  // of the thread that starts and waits
 };
 
 }  // namespace sluice

@@ -10,6 +10,7 @@
 #include "sluice/buffer_chain.hpp"
 #include "sluice/channel.hpp"
 #include "sluice/condition.hpp"
+#include "sluice/copy_bidirectional.hpp"
 #include "sluice/cpu_set.hpp"
 #include "sluice/draining.hpp"
 #include "sluice/endpoint.hpp"

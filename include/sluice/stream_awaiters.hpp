@@ -110,6 +110,13 @@ private:
 
 enum class send_extent : std::uint8_t { some, all, shutdown };
 
+//! Whose memory it is that is sent, and so whether the kernel may go on using it.
+enum class send_memory : std::uint8_t {
+    borrowed,  //!< the caller's until the send completes: it is copied
+    owned,     //!< buffers, which a zero-copy send shares
+    lent,      //!< the caller's until the kernel has done with it, and then the send completes
+};
+
 //! One entry of a connection's send queue, whatever the bytes are kept in.
 class send_call : public waiter {
 public:
@@ -123,29 +130,36 @@ public:
     void describe(await_description& into) const override;
 
 protected:
-    send_call(connection& c, std::size_t total, send_extent extent) noexcept
-        : connection_(c), total_(total), extent_(extent) {}
+    send_call(connection& c, std::size_t total, send_extent extent, send_memory memory) noexcept
+        : connection_(c), total_(total), extent_(extent), memory_(memory) {}
     send_call(send_call&&) = default;
     ~send_call() = default;
 
 private:
     friend class send_queue;
+    friend class send_hold;
 
     [[nodiscard]] virtual std::size_t piece_count() const noexcept = 0;
     [[nodiscard]] virtual std::span<const std::byte> piece(std::size_t i) const noexcept = 0;
+    //! The buffer that the piece is; null for memory of the caller's.
+    [[nodiscard]] virtual const rx_buffer* buffer(std::size_t i) const noexcept = 0;
 
     [[nodiscard]] std::size_t left() const noexcept { return total_ - sent_; }
-    void fail(const boost::system::error_code& failed) noexcept {
-        failed_ = failed;
-        wake();
+    //! It has left the queue, and its coroutine waits for the end of zero-copy sends only.
+    [[nodiscard]] bool settled() const noexcept { return failed_ || left() == 0; }
+    //! Goes on unless the kernel still uses its memory.
+    void end() noexcept {
+        if (unreleased_ == 0) wake();
     }
 
     connection_pin connection_;
     std::size_t total_;
     std::size_t sent_ = 0;
     boost::system::error_code failed_;
-    send_call* next_ = nullptr;  // in the queue
+    send_call* next_ = nullptr;     // in the queue
+    std::uint32_t unreleased_ = 0;  // zero-copy sends of lent memory that are not over
     send_extent extent_;
+    send_memory memory_;
     bool in_flight_ = false;
     bool cancelled_ = false;
 };
@@ -154,6 +168,15 @@ private:
 //! it owns.
 using borrowed_bytes = std::span<const std::byte>;
 using borrowed_pieces = std::span<const std::span<const std::byte>>;
+struct lent_bytes : borrowed_bytes {};
+
+template <class Payload>
+constexpr send_memory memory_of() noexcept {
+    if constexpr (std::is_same_v<Payload, lent_bytes>) return send_memory::lent;
+    if constexpr (std::is_same_v<Payload, rx_buffer> || std::is_same_v<Payload, buffer_chain>)
+        return send_memory::owned;
+    return send_memory::borrowed;
+}
 
 inline std::size_t bytes_in(const borrowed_bytes& b) noexcept { return b.size(); }
 inline std::size_t bytes_in(const rx_buffer& b) noexcept { return b.size(); }
@@ -168,7 +191,8 @@ template <class Payload>
 class [[nodiscard]] send_awaiter final : public send_call {
 public:
     send_awaiter(connection& c, Payload&& payload, send_extent extent = send_extent::all) noexcept
-        : send_call(c, bytes_in(payload), extent), payload_(std::move(payload)) {}
+        : send_call(c, bytes_in(payload), extent, memory_of<Payload>()),
+          payload_(std::move(payload)) {}
     send_awaiter(send_awaiter&&) = default;
 
 private:
@@ -187,6 +211,14 @@ private:
             return payload_[i];
         else
             return {payload_.data(), payload_.size()};
+    }
+    [[nodiscard]] const rx_buffer* buffer([[maybe_unused]] std::size_t i) const noexcept override {
+        if constexpr (std::is_same_v<Payload, rx_buffer>)
+            return &payload_;
+        else if constexpr (std::is_same_v<Payload, buffer_chain>)
+            return &payload_[i];
+        else
+            return nullptr;
     }
 
     Payload payload_;

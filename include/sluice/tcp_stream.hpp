@@ -13,6 +13,7 @@
 #include "sluice/result.hpp"
 #include "sluice/stream_awaiters.hpp"
 #include "sluice/task.hpp"
+#include "sluice/zcrx_options.hpp"
 
 namespace sluice {
 
@@ -21,6 +22,7 @@ struct connect_options {
     bool no_delay = true;     //!< TCP_NODELAY, see tcp(7)
     bool bind_local = false;  //!< bind to `local` first
     endpoint local{};
+    receive_mode mode = receive_mode::automatic;  //!< zc without an rx queue: EOPNOTSUPP
 };
 
 //! What the kernel knows of a connection: tcp(7), TCP_INFO. Zero where it does not say.
@@ -31,6 +33,8 @@ struct tcp_information {
     std::uint32_t segment_size = 0;       //!< bytes
     std::uint64_t retransmitted = 0;      //!< segments, in all
     std::uint64_t unacknowledged = 0;     //!< segments
+    std::uint64_t unsent = 0;             //!< bytes that wait for the window
+    bool disconnected = false;            //!< it was reset, or both sides have ended
 };
 
 //! A move-only handle of a connection that belongs to the reactor it was made on. All functions are
@@ -91,7 +95,9 @@ public:
     [[nodiscard]] auto send_all(std::span<const std::byte> bytes) noexcept {
         return sender<std::span<const std::byte>>{*connection_, std::move(bytes)};
     }
-    //! The same; the buffer is kept until it has been sent.
+    //! The same; the buffer is kept until it has been sent. Large ones go out without being copied
+    //! (reactor_options::zero_copy_send_from): the memory goes back when the peer has it, which may
+    //! be long after this completes.
     [[nodiscard]] auto send_all(rx_buffer&& buffer) noexcept {
         return sender<rx_buffer>{*connection_, std::move(buffer)};
     }
@@ -105,6 +111,17 @@ public:
         return sender<buffer_chain>{*connection_, std::move(chain)};
     }
 
+    //! The same without a copy of `bytes`, where the kernel can (Linux 6.2) and there are enough of
+    //! them (reactor_options::zero_copy_send_from): completes when the kernel has done with the
+    //! memory as well, which is when the peer's has all of it. `bytes` must live, and not be
+    //! changed, until then.
+    //!
+    //! Cancelled after some bytes went: ECANCELED, and the connection is reset, since nothing else
+    //! takes the memory back from the kernel. The same if the stream is closed meanwhile.
+    [[nodiscard]] auto send_all_zero_copy(std::span<const std::byte> bytes) noexcept {
+        return sender<detail::lent_bytes>{*connection_, detail::lent_bytes{bytes}};
+    }
+
     //! Ends the sending side after everything sent so far; the peer sees the end of the stream.
     //! Receiving goes on. Cancelled before its turn: ECANCELED, the side stays open.
     [[nodiscard]] auto shutdown() noexcept {
@@ -113,7 +130,9 @@ public:
 
     //! Ends the connection and completes when its descriptor is closed. Bytes that the kernel has
     //! taken are still delivered. The handle is empty from now on. A stop does not shorten it: it
-    //! waits for nothing but the kernel's answer to the cancelling of its own operations.
+    //! waits for nothing but the kernel's answer to the cancelling of its own operations. With
+    //! zero-copy sends that are not over, both directions are shut down, and the descriptor is
+    //! closed when they are, at the latest after reactor_options::held_send_timeout.
     [[nodiscard]] detail::close_awaiter close() noexcept {
         return detail::close_awaiter{std::exchange(connection_, nullptr)};
     }
@@ -122,11 +141,13 @@ public:
     //! until everything given to send_all() so far has been sent, while the peer's bytes wait in
     //! the kernel. Bytes received and not taken go along. From then on the handle belongs to that
     //! reactor: pass it on, `co_await on(index, serve_there, std::move(stream))`. It no longer
-    //! counts for the listener that accepted it.
+    //! counts for the listener that accepted it. Memory of zero-copy sends that are not over stays
+    //! with this reactor, which keeps a second descriptor for so long.
     //!
     //! Errors: EBUSY when a receive waits; EOPNOTSUPP for a registered descriptor; error::draining
-    //! and ECANCELED as on() gives them; the target's lack of memory. After an error the stream is
-    //! as it was, here. Cancelled: ECANCELED, or it has moved all the same: then there is no error.
+    //! and ECANCELED as on() gives them; the target's lack of memory; EMFILE. After an error the
+    //! stream is as it was, here. Cancelled: ECANCELED, or it has moved all the same: then there is
+    //! no error.
     [[nodiscard]] task<result<void>> move_to(unsigned index);
 
     //! Resets the connection: unsent bytes are thrown away, the peer gets ECONNRESET (socket(7),

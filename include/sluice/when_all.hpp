@@ -22,7 +22,7 @@ public:
     bool await_ready() const noexcept { return sizeof...(A) == 0; }
     bool await_suspend(std::coroutine_handle<> h, const environment& env) {
         fork_.begin(h, env);
-        std::apply([this](A&... inner) { (fork_.add(run_branch(fork_, inner)), ...); }, inner_);
+        std::apply([&](A&... inner) { (fork_.add(run_branch(fork_, inner)), ...); }, inner_);
         return fork_.start();
     }
     [[nodiscard]] awaited_ref awaited() const noexcept { return awaited_of(fork_); }

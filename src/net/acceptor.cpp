@@ -219,7 +219,7 @@ result<tcp_stream> acceptor::take() {
     }
     const int descriptor = accepted_.front();
     try {
-        connection& c = connection::create(net_, descriptor, this);
+        connection& c = connection::create(net_, descriptor, this, options_.mode);
         accepted_.pop_front();
         ++connections_;
         if (paused_) go_on();

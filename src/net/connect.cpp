@@ -115,6 +115,8 @@ task<result<tcp_stream>> tcp_stream::connect(endpoint peer, connect_options opti
     auto context = net_context::of(home);
     if (!context) co_return context.error();
     net_context& net = **context;
+    const auto allowed = net.allows(options.mode);
+    if (!allowed) co_return allowed.error();
     int descriptor = 0;
     if (net.fixed()) {
         if (options.bind_local) co_return errno_error(EOPNOTSUPP);
@@ -126,7 +128,7 @@ task<result<tcp_stream>> tcp_stream::connect(endpoint peer, connect_options opti
     if (descriptor < 0) co_return errno_error(-descriptor);
     detail::descriptor_budget::acquired();
     // From here on the stream owns the descriptor, however this ends.
-    tcp_stream stream{detail::connection::create(net, descriptor, nullptr)};
+    tcp_stream stream{detail::connection::create(net, descriptor, nullptr, options.mode)};
     auto connecting = connect_socket(net, descriptor, peer);
     auto connected = co_await with_timeout(options.timeout, std::move(connecting));
     if (!connected) co_return connected.error();

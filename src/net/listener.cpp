@@ -139,7 +139,7 @@ result<listener_group> listener_group::adopt(std::vector<int> descriptors,
 
 listener_group::listener_group(listener_group&& o) noexcept
     : kernel_(o.kernel_),
-      options_(o.options_),
+      options_(std::move(o.options_)),
       descriptors_(std::exchange(o.descriptors_, {})),
       local_(o.local_) {}
 
@@ -155,6 +155,7 @@ result<tcp_listener> tcp_listener::open(reactor& home, const listener_group& gro
                                         unsigned index) {
     auto net = detail::net_context::of(home);
     if (!net) return net.error();
+    if (auto allowed = (**net).allows(group.options().mode); !allowed) return allowed.error();
     return tcp_listener{
         *new detail::acceptor(**net, group.descriptor(index % group.count()), group.options())};
 }
@@ -165,8 +166,11 @@ tcp_listener::~tcp_listener() {
 
 std::uint32_t tcp_listener::connections() const noexcept { return acceptor_->connections(); }
 
-std::string explain_buffer_error(const boost::system::error_code& error,
-                                 const reactor_options& options) {
+std::string explain_receive_error(const boost::system::error_code& error, const reactor& home) {
+    const reactor_options& options = home.options();
+    for (const feature& f : home.ring_features().list())
+        if (f.name == "ZCRX" && !f.in_use && error.value() != ENOMEM)
+            return "no zero-copy receive: " + f.why_not;
     const auto bytes = std::uint64_t{options.recv_buffers} * options.recv_buffer_size;
     return "no receive buffers of " + std::to_string(bytes) +
            " bytes for each core: " + error.message() +

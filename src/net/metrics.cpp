@@ -3,6 +3,8 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include <utility>
+
 #include "runtime/prometheus.hpp"
 #include "sluice/reactor.hpp"
 
@@ -103,12 +105,59 @@ constexpr description descriptions[] = {
      kind::counter, net<&n::accept_refused>},
     {"sluice_send_limit_hits_total", "Sends refused because too many waited.", kind::counter,
      net<&n::send_limit_hit>},
+    {"sluice_zero_copy_connections_total", "Connections that began with zero copy.", kind::counter,
+     net<&n::zero_copy_connections>},
+    {"sluice_zero_copy_received_bytes_total", "Received bytes that stayed where they arrived.",
+     kind::counter, net<&n::zero_copy_bytes>},
+    {"sluice_enospc_total", "Receives that ended for want of room for a completion.", kind::counter,
+     net<&n::enospc>},
+    {"sluice_heap_receives_total", "Receives into heap memory for want of a buffer.", kind::counter,
+     net<&n::heap_receives>},
+    {"sluice_lease_grants_cut_total", "Connections granted fewer chunks than they may have.",
+     kind::counter, net<&n::grants_cut>},
+    {"sluice_zero_copy_sends_total", "Send requests that were to be made without a copy.",
+     kind::counter, net<&n::zero_copy_sends>},
+    {"sluice_zero_copy_copied_total", "Of those, reported as copied by the kernel.", kind::counter,
+     net<&n::zero_copy_copied>},
+    {"sluice_zero_copy_refused_total", "Of those, refused and done again with a copy.",
+     kind::counter, net<&n::zero_copy_refused>},
+    {"sluice_zero_copy_ended_total", "Connections that do without zero copy since.", kind::counter,
+     net<&n::zero_copy_ended>},
+    {"sluice_held_limit_hits_total", "Sends copied because too much memory was held.",
+     kind::counter, net<&n::held_limit_hit>},
+    {"sluice_held_resets_total", "Connections reset to get memory back.", kind::counter,
+     net<&n::held_resets>},
+    {"sluice_held_sends", "Zero-copy sends whose memory the kernel has.", kind::gauge,
+     net<&n::held_sends>},
+    {"sluice_held_bytes", "Bytes of those.", kind::gauge, net<&n::held_bytes>},
+    {"sluice_lingering_connections", "Closed connections that wait for their zero-copy sends.",
+     kind::gauge, net<&n::lingering>},
+    {"sluice_fixed_regions", "Memory regions that are registered with the ring.", kind::gauge,
+     net<&n::fixed_regions>},
+    {"sluice_fixed_refused_total", "Memory regions that could not be registered.", kind::counter,
+     net<&n::fixed_refused>},
     {"sluice_provided_buffers", "Receive buffers.", kind::gauge, net<&n::buffers_total>},
     {"sluice_kernel_buffers", "Receive buffers in the kernel's hands.", kind::gauge,
      net<&n::buffers_kernel>},
     {"sluice_held_buffers", "Handles of received memory that are alive.", kind::gauge,
      net<&n::buffers_lent>},
 };
+
+// The rungs of one ladder, as series of one family.
+void write_ladder(std::span<const reactor_metrics> reactors, std::string& to, bool entered) {
+    const char* name = entered ? "sluice_ladder_entered_total" : "sluice_ladder_left_total";
+    detail::prometheus_family(to, name,
+                              entered ? "Times that a rung of the copy ladder was entered."
+                                      : "Times that it was left.",
+                              "counter");
+    for (const reactor_metrics& m : reactors)
+        for (const auto& [buffers, ladder] :
+             {std::pair{"copy", m.net.copy_ladder}, std::pair{"zc", m.net.zc_ladder}})
+            for (std::size_t i = 0; i < rung_count; ++i)
+                to += fmt::format("{}{{reactor=\"{}\",buffers=\"{}\",rung=\"{}\"}} {}\n", name,
+                                  m.reactor, buffers, name_of(static_cast<rung>(i)),
+                                  entered ? ladder.rungs[i].entered : ladder.rungs[i].left);
+}
 
 }  // namespace
 
@@ -127,6 +176,8 @@ void write_prometheus(std::span<const reactor_metrics> reactors, std::string& to
         for (const reactor_metrics& m : reactors)
             to += fmt::format("{}{{reactor=\"{}\"}} {}\n", d.name, m.reactor, d.value(m));
     }
+    write_ladder(reactors, to, true);
+    write_ladder(reactors, to, false);
 }
 
 }  // namespace sluice

@@ -18,6 +18,7 @@ namespace sluice {
 namespace {
 
 using detail::connection;
+using detail::kernel;
 using detail::net_context;
 
 //! Waits until nothing of the connection is at the kernel.
@@ -59,30 +60,46 @@ private:
 
 //! What crosses over, in the frame of the coroutine that waits for it.
 struct cargo {
-    explicit cargo(connection& from) noexcept : here(from), descriptor(from.descriptor()) {
+    cargo(connection& from, int second) noexcept
+        : here(from),
+          descriptor(from.descriptor()),
+          duplicate(second),
+          shared(from.shared() || second >= 0),
+          tries_zero_copy(from.sending().tries_zero_copy()) {
         here.receiving().give_up(received);
         broken = here.sending().broken();
-        here.sending().hold();
+        here.sending().pause();
     }
     cargo(const cargo&) = delete;
     cargo& operator=(const cargo&) = delete;
     // With both set, the coroutine was destroyed by a reactor that could not wait: nobody has the
     // handle.
     ~cargo() {
-        if (there == nullptr) return;
-        here.moved_away();
-        detail::drop_connection(*there);
+        kernel& below = here.net().below();
+        if (there != nullptr) {
+            left_here();
+            detail::drop_connection(*there);
+        }
+        if (duplicate >= 0) below.close(duplicate);
+    }
+
+    //! It has moved.
+    void left_here() noexcept {
+        if (here.moved_away(duplicate)) duplicate = -1;
     }
 
     //! It stays.
     void put_back() noexcept {
         here.receiving().adopt(received);
         here.receiving().go_on();
-        here.sending().release();
+        here.sending().go_on();
     }
 
     connection& here;
     int descriptor;
+    int duplicate;  // for what is left here; -1: nothing
+    bool shared;
+    bool tries_zero_copy;
     boost::system::error_code broken;
     detail::recv_source::remains received;
     connection* there = nullptr;
@@ -93,13 +110,16 @@ result<void> unload(cargo& c) {
     auto net = net_context::of(*reactor::current());
     if (!net) return net.error();
     if ((*net)->fixed()) return errno_error(EOPNOTSUPP);
+    if (auto allowed = (*net)->allows(c.here.mode()); !allowed) return allowed;
     try {
-        c.there = &connection::create(**net, c.descriptor, nullptr);
+        c.there = &connection::create(**net, c.descriptor, nullptr, c.here.mode());
     } catch (const std::bad_alloc&) {
         return errno_error(ENOMEM);
     }
     c.there->receiving().adopt(c.received);
     c.there->sending().set_broken(c.broken);
+    if (!c.tries_zero_copy) c.there->sending().set_tries_zero_copy(false);
+    if (c.shared) c.there->set_shared();
     ++(*net)->stats().moved_in;
     return {};
 }
@@ -113,6 +133,12 @@ task<result<void>> quieten(connection& here) {
         if (here.receiving().has_waiter()) co_return errno_error(EBUSY);
     } while (!here.quiet());
     co_return result<void>{};
+}
+
+//! By which zero-copy sends that are not over can be ended from here; -1 when there are none, else
+//! the negative errno (no EPERM, which is 1, among them).
+int duplicate_if_held(const connection& here) noexcept {
+    return here.held_sends() == 0 ? -1 : here.net().below().duplicate(here.descriptor());
 }
 
 }  // namespace
@@ -130,7 +156,12 @@ task<result<void>> tcp_stream::move_to(unsigned index) {
         here.receiving().go_on();
         co_return quiet;
     }
-    cargo c(here);
+    const int duplicate = duplicate_if_held(here);
+    if (duplicate < -1) {
+        here.receiving().go_on();
+        co_return errno_error(-duplicate);
+    }
+    cargo c(here, duplicate);
     result<void> outcome;
     std::exception_ptr thrown;
     try {
@@ -144,7 +175,7 @@ task<result<void>> tcp_stream::move_to(unsigned index) {
         co_return outcome;
     }
     connection_ = std::exchange(c.there, nullptr);
-    here.moved_away();
+    c.left_here();
     co_return result<void>{};
 }
 

@@ -26,7 +26,10 @@ result<net_context*> net_context::of(reactor& home) {
 }
 
 net_context::net_context(reactor& home)
-    : home_(home), io_(home.io()), receive_limit_(io_.found().has(feature_receive_limit)) {
+    : home_(home),
+      io_(home.io()),
+      receive_limit_(io_.found().has(feature_receive_limit)),
+      copies_(*this) {
     if (options().registered_descriptors) {
         const auto registered = register_table();
         fixed_ = registered.has_value();
@@ -34,15 +37,16 @@ net_context::net_context(reactor& home)
             logger()->warn("reactor {}: no registered descriptors: {}; plain ones are used",
                            home_.index(), registered.error().message());
     }
-    buffers_ =
-        provided_buffers::create(
-            io_, options(),
-            [](void* self) noexcept { static_cast<net_context*>(self)->buffer_returned(); }, this)
-            .value();
+    buffers_ = provided_buffers::create(
+                   io_, options(),
+                   [](void* self) noexcept { static_cast<supply*>(self)->returned(); }, &copies_)
+                   .value();
+    copies_.use(*buffers_);
+    if (options().zcrx.mode != receive_mode::copy) zero_copy_ = zc_supply::open(*this);
 }
 
 net_context::~net_context() {
-    io_.forget(*this);
+    copies_.unhook();
     for (connection* c = connections_; c != nullptr;) {
         connection* next = c->next;
         c->orphan();
@@ -54,6 +58,7 @@ net_context::~net_context() {
         n = next;
     }
     buffers_->close(io_);
+    zero_copy_.reset();
 }
 
 result<void> net_context::register_table() {
@@ -70,52 +75,38 @@ result<void> net_context::register_table() {
 
 net_stats net_context::snapshot() noexcept {
     net_stats s = stats_;
-    s.buffers_total = buffers_->count();
-    s.buffers_kernel = buffers_->in_ring();
+    s.buffers_total = buffers_->capacity();
+    s.buffers_kernel = buffers_->available();
     s.buffers_lent = buffers_->lent();
+    s.copy_ladder = copies_.rungs().stats();
+    if (zero_copy_ != nullptr) s.zc_ladder = zero_copy_->rungs().stats();
+    s.fixed_regions = io_.fixed_buffers().count();
+    s.fixed_refused = io_.fixed_buffers().refused();
     return s;
 }
 
-void net_context::starve(recv_source& s) noexcept {
-    starved_.push(s);
-    buffers_->want();
-    buffer_returned();  // one may have come back meanwhile
+bool net_context::zero_copy_for(receive_mode mode) const noexcept {
+    if (mode == receive_mode::automatic) mode = options().zcrx.mode;
+    return mode != receive_mode::copy && zero_copy_ != nullptr;
 }
 
-// Bytes that nobody has taken yet may move, and are bounded for each connection.
-void net_context::evacuate() noexcept {
-    for (connection* c = connections_; c != nullptr && buffers_->in_ring() == 0; c = c->next)
-        c->receiving().evacuate();
+result<void> net_context::allows(receive_mode mode) const noexcept {
+    if (mode == receive_mode::zc && zero_copy_ == nullptr) return errno_error(EOPNOTSUPP);
+    return {};
 }
 
-void net_context::buffer_returned() noexcept {
-    if (!starved_.empty()) io_.at_turn_end(*this);
-}
-
-// In the order in which they ended, no more at a time than there are buffers. Those that find no
-// bytes take none, so the next ones follow in the next turn for as long as there are buffers.
-void net_context::at_turn_end() noexcept {
-    if (!starved_.empty() && buffers_->in_ring() == 0) evacuate();
-    for (std::uint32_t n = buffers_->in_ring(); n != 0 && !starved_.empty(); --n) {
-        recv_source& s = starved_.front();
-        starved_.remove(s);
-        s.rearm_starved();
-    }
-    if (starved_.empty()) return;
-    if (buffers_->in_ring() != 0)
-        io_.at_turn_end(*this);
-    else
-        receive_to_heap();
-}
-
-// Coroutines hold all buffers, and may hold them until these very bytes have arrived.
-void net_context::receive_to_heap() noexcept {
-    if (options().heap_receive_size == 0 || home_.abandoned()) return;
-    while (!starved_.empty()) {
-        recv_source& s = starved_.front();
-        if (!s.receive_to_heap()) return;  // no memory: a buffer has to come back
-        starved_.remove(s);
-    }
+// Those that pin more than others are the first.
+std::size_t net_context::evacuate(const buffer_source& source) noexcept {
+    std::size_t slices = 0;
+    for (connection* c = connections_; c != nullptr; c = c->next)
+        slices += c->receiving().waiting_slices();
+    const std::size_t average = slices / std::max<std::size_t>(stats_.open, 1);
+    std::size_t moved = 0;
+    for (const bool hoarders : {true, false})
+        for (connection* c = connections_; c != nullptr; c = c->next)
+            if ((c->receiving().waiting_slices() > average) == hoarders)
+                moved += c->receiving().evacuate(source);
+    return moved;
 }
 
 void net_context::add(connection& c) noexcept {
@@ -142,12 +133,20 @@ void net_context::unlink(connection& c) noexcept {
     --stats_.open;
 }
 
+void net_context::on_stop() noexcept {
+    held_.on_stop();
+    if (!home_.abandoned()) return;
+    for (connection* c = connections_; c != nullptr; c = c->next)
+        if (c->held_sends() != 0) c->reset();
+}
+
 void net_context::drop_away(connection& c) noexcept {
     if (dropped_.push(c)) io_.wake();
 }
 
 void net_context::collect() noexcept {
     buffers_->collect();
+    if (zero_copy_ != nullptr) zero_copy_->collect();
     for (home_node* n = dropped_.take_all(); n != nullptr;) {
         home_node* next = n->next_home;
         static_cast<connection&>(*n).close(nullptr);
@@ -160,6 +159,12 @@ void net_context::collect() noexcept {
 net_stats net_stats_of(reactor& home) {
     auto* net = home.locals().find<detail::net_context>();
     return net != nullptr ? net->snapshot() : net_stats{};
+}
+
+zcrx_stats zcrx_stats_of(reactor& home) {
+    auto* net = home.locals().find<detail::net_context>();
+    if (net == nullptr || net->zero_copy() == nullptr) return {};
+    return net->zero_copy()->queue().snapshot();
 }
 
 }  // namespace sluice

@@ -3,10 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 #include "net/connection.hpp"
+#include "net/copy_supply.hpp"
+#include "net/held_sends.hpp"
 #include "net/provided_buffers.hpp"
 #include "net/recv_source.hpp"
+#include "net/zc_supply.hpp"
 #include "runtime/reactor_io.hpp"
 #include "sluice/net_stats.hpp"
 #include "sluice/reactor.hpp"
@@ -14,9 +18,10 @@
 
 namespace sluice::detail {
 
-class net_context final : public reactor_local, private turn_end_hook {
+class net_context final : public reactor_local {
 public:
-    //! Throws boost::system::system_error when the buffers can't be had.
+    //! Throws boost::system::system_error when the buffers can't be had, or not the rx queue that
+    //! receive_mode::zc demands.
     explicit net_context(reactor& home);
     ~net_context() override;
 
@@ -28,6 +33,14 @@ public:
     [[nodiscard]] kernel& below() const noexcept { return io_.below(); }
     [[nodiscard]] const reactor_options& options() const noexcept { return home_.options(); }
     [[nodiscard]] provided_buffers& buffers() noexcept { return *buffers_; }
+    [[nodiscard]] supply& copies() noexcept { return copies_; }
+    //! Null: this reactor has no rx queue.
+    [[nodiscard]] zc_supply* zero_copy() noexcept { return zero_copy_.get(); }
+    //! Whether connections of this mode receive without copies.
+    [[nodiscard]] bool zero_copy_for(receive_mode mode) const noexcept;
+    //! EOPNOTSUPP: they must, and there is no rx queue.
+    [[nodiscard]] result<void> allows(receive_mode mode) const noexcept;
+    [[nodiscard]] held_sends& held() noexcept { return held_; }
     [[nodiscard]] net_stats& stats() noexcept { return stats_; }
     [[nodiscard]] net_stats snapshot() noexcept;
 
@@ -41,18 +54,13 @@ public:
     [[nodiscard]] std::uint8_t descriptor_flags() const noexcept {
         return fixed_ ? IOSQE_FIXED_FILE : 0;
     }
-    //! Fewer than a quarter of the buffers are with the kernel: small slices are copied out.
-    [[nodiscard]] bool buffers_low() const noexcept {
-        return buffers_->in_ring() < buffers_->count() / 4;
-    }
-    //! Fewer than an eighth: every slice is.
-    [[nodiscard]] bool buffers_scarce() const noexcept {
-        return buffers_->in_ring() < buffers_->count() / 8;
+    //! Buffers of one kind or the other are below their first mark.
+    [[nodiscard]] bool running_short() const noexcept {
+        return copies_.low() || (zero_copy_ != nullptr && zero_copy_->low());
     }
 
-    //! A receive ended for want of buffers; it is armed again when one is back.
-    void starve(recv_source& s) noexcept;
-    void forget_starved(recv_source& s) noexcept { starved_.remove(s); }
+    //! Moves slices that `source` has lent and nobody has taken yet to the heap; returns how many.
+    std::size_t evacuate(const buffer_source& source) noexcept;
 
     void add(connection& c) noexcept;
     void remove(connection& c) noexcept;
@@ -62,26 +70,26 @@ public:
     void drop_away(connection& c) noexcept;
 
     void collect() noexcept override;
+    void on_stop() noexcept override;
     [[nodiscard]] bool lends(const void* data, const void* block) const noexcept override {
-        return buffers_->lends(data, block);
+        return buffers_->lends(data, block) ||
+               (zero_copy_ != nullptr && zero_copy_->queue().lends(data, block));
     }
 
 private:
     void unlink(connection& c) noexcept;
-    void buffer_returned() noexcept;
-    void evacuate() noexcept;
-    void receive_to_heap() noexcept;
-    void at_turn_end() noexcept override;
     result<void> register_table();
 
     reactor& home_;
     reactor_io& io_;
     net_stats stats_;
+    held_sends held_{*this};
     bool receive_limit_;
     bool fixed_ = false;
     std::uint32_t slots_ = 0;
     provided_buffers* buffers_ = nullptr;  // deletes itself, see buffer_source
-    starved_list starved_;
+    copy_supply copies_;
+    std::unique_ptr<zc_supply> zero_copy_;
     connection* connections_ = nullptr;
     home_list dropped_;
 };

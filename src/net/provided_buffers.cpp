@@ -26,6 +26,7 @@ result<provided_buffers*> provided_buffers::create(reactor_io& io, const reactor
 }
 
 provided_buffers::~provided_buffers() {
+    if (region_) region_->retire();
     if (memory_ != nullptr) kernel_->unmap(memory_, std::size_t{count_} * size_);
     if (ring_ != nullptr) kernel_->unmap(ring_, count_ * sizeof(io_uring_buf));
 }
@@ -42,7 +43,9 @@ result<void> provided_buffers::set_up(reactor_io& io, const reactor_options& opt
     if (ring_ == nullptr) return errno_error(error);
     memory_ = static_cast<std::byte*>(kernel_->map_memory(std::size_t{count_} * size_, error));
     if (memory_ == nullptr) return errno_error(error);
+    region_ = std::make_shared<fixed_region>(std::span(memory_, std::size_t{count_} * size_));
     blocks_ = std::make_unique<block[]>(count_);
+    set_capacity(count_);
 
     io_uring_buf_reg registration{};
     registration.ring_addr = reinterpret_cast<std::uint64_t>(ring_);
@@ -86,7 +89,7 @@ void provided_buffers::take_nothing(std::uint32_t cqe_flags) noexcept {
 
 void provided_buffers::taken_back(block& b) noexcept {
     b.with_kernel = false;
-    --in_ring_;
+    set_available(available() - 1);
     if (--b.handles <= 0) settle(b);
 }
 
@@ -106,7 +109,7 @@ void provided_buffers::put(block& b) noexcept {
     b.used = 0;
     b.with_kernel = true;
     ++b.handles;
-    ++in_ring_;
+    set_available(available() + 1);
     ++tail_;
     __atomic_store_n(&ring_->tail, tail_, __ATOMIC_RELEASE);
 }

@@ -53,9 +53,11 @@ public:
     //! See reactor_local::lends().
     [[nodiscard]] bool lends(const void* data, const void* of) const noexcept;
 
-    [[nodiscard]] std::uint32_t count() const noexcept { return count_; }
-    //! Buffers in the kernel's hands, the one that is partly used included.
-    [[nodiscard]] std::uint32_t in_ring() const noexcept { return in_ring_; }
+    [[nodiscard]] const std::shared_ptr<fixed_region>& region_of(
+        const buffer_block&) const noexcept override {
+        return region_;
+    }
+
     [[nodiscard]] std::uint32_t buffer_size() const noexcept { return size_; }
 
 private:
@@ -85,10 +87,10 @@ private:
     bool open_ = false;
     std::uint32_t count_ = 0;
     std::uint32_t size_ = 0;
-    std::uint32_t in_ring_ = 0;
     std::uint16_t tail_ = 0;
     io_uring_buf_ring* ring_ = nullptr;
     std::byte* memory_ = nullptr;
+    std::shared_ptr<fixed_region> region_;  // all of memory_
     std::unique_ptr<block[]> blocks_;
     returned_hook hook_ = nullptr;
     void* context_ = nullptr;

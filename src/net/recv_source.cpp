@@ -6,6 +6,7 @@
 #include <cstring>
 #include <new>
 #include <stdexcept>
+#include <utility>
 
 #include "net/connection.hpp"
 #include "net/net_context.hpp"
@@ -27,6 +28,17 @@ void starved_list::remove(recv_source& s) noexcept {
 recv_source::recv_source(connection& owner, net_context& net) noexcept
     : operation(prepare, complete), owner_(owner), net_(net) {}
 
+void recv_source::settle_account() noexcept {
+    if (account_ == nullptr) return;
+    std::exchange(account_, nullptr)->close();
+    net_.zero_copy()->withdraw(std::exchange(cap_, 0));
+}
+
+void recv_source::use_zero_copy() {
+    if (account_ == nullptr) account_ = &lease_account::open();
+    zero_copy_ = true;
+}
+
 void recv_source::wait(receive_awaiter& w) {
     if (waiter_ != nullptr)
         throw std::logic_error("sluice: two receives on one stream at the same time");
@@ -42,6 +54,11 @@ void recv_source::prepare(operation& op, io_uring_sqe& sqe) noexcept {
     auto& self = static_cast<recv_source&>(op);
     if (!self.heap_.empty()) {
         io_uring_prep_recv(&sqe, self.owner_.descriptor(), self.heap_.fill(), self.heap_.size(), 0);
+        sqe.flags = self.net_.descriptor_flags();
+        return;
+    }
+    if (self.zero_copy_) {
+        self.net_.zero_copy()->prepare(sqe, self.owner_.descriptor(), self.room_);
         sqe.flags = self.net_.descriptor_flags();
         return;
     }
@@ -71,8 +88,14 @@ void recv_source::complete(operation& op, std::int32_t result, std::uint32_t fla
 }
 
 void recv_source::deliver(std::uint32_t flags, std::uint32_t size) noexcept {
-    keep(net_.buffers().take(flags, size));
     credit_ -= std::min(credit_, size);
+    if (zero_copy_) {
+        keep(net_.zero_copy()->take(net_.io().rings().big_half(), size, *account_));
+        return;
+    }
+    rx_buffer slice = net_.buffers().take(flags, size);
+    net_.copies().observe();
+    keep(std::move(slice));
     if (!closed_ && !net_.has_receive_limit() && credit_ == 0) net_.io().cancel(*this);
 }
 
@@ -90,6 +113,8 @@ void recv_source::keep(rx_buffer&& slice) noexcept {
         if (worth_copying(slice)) {
             slice = slice.copy();
             ++net_.stats().copied_out;
+        } else if (zero_copy_ && slice.block()->source != nullptr) {
+            net_.stats().zero_copy_bytes += size;
         }
         slices_.push(slice);
         pending_ += size;
@@ -103,12 +128,28 @@ void recv_source::keep(rx_buffer&& slice) noexcept {
 // many or buffers run low; when they run out no slice is, or a few that read slowly would stop all.
 // What is copied is bounded by max_pending_bytes for each connection.
 bool recv_source::worth_copying(const rx_buffer& slice) const noexcept {
-    if (slice.block()->source == nullptr)
-        return slice.size() < net_.options().heap_receive_size / 4;
-    if (net_.buffers_scarce()) return true;
-    if (slice.size() >= net_.options().copy_out_below) return false;
+    const reactor_options& options = net_.options();
+    const buffer_source* source = slice.block()->source;
+    if (source == nullptr) return slice.size() < options.heap_receive_size / 4;
+    const supply& from = draws_on();
+    if (from.scarce()) return true;
+    if (zero_copy_) {
+        if (slice.size() < options.zcrx.copy_always_below || hoards()) return true;
+        return slice.size() < options.copy_out_below && from.low();
+    }
+    if (slice.size() >= options.copy_out_below) return false;
     const std::size_t pinned = slices_.count() * net_.buffers().buffer_size();
-    return pinned >= net_.options().max_pinned_bytes || net_.buffers_low();
+    return pinned >= options.max_pinned_bytes || from.low();
+}
+
+// More chunks than were granted; above the first mark, half of that is too much.
+bool recv_source::hoards() const noexcept {
+    return account_->held() > (draws_on().low() ? cap_ / 2 : cap_);
+}
+
+supply& recv_source::draws_on() const noexcept {
+    if (zero_copy_) return *net_.zero_copy();
+    return net_.copies();
 }
 
 void recv_source::on_terminal(std::int32_t result, bool had_data) noexcept {
@@ -116,7 +157,10 @@ void recv_source::on_terminal(std::int32_t result, bool had_data) noexcept {
         owner_.operation_ended();
         return;
     }
-    if (had_data || result == -ECANCELED || result == -EINTR || result == -EAGAIN) {
+    // With zero copy, all that it may deliver ends a receive in the same way as the end of the
+    // stream does.
+    const bool credit_used = zero_copy_ && result == 0 && credit_ == 0;
+    if (had_data || credit_used || result == -ECANCELED || result == -EINTR || result == -EAGAIN) {
         arm_if_room();
         if (!live() && !paused_) ++net_.stats().capped;  // too much waits
     } else {
@@ -128,21 +172,37 @@ void recv_source::on_terminal(std::int32_t result, bool had_data) noexcept {
 void recv_source::on_failure(std::int32_t error_number) noexcept {
     switch (error_number) {
         case 0: end(error::eof); break;
+        case ENOSPC:  // the completion queue was full
+            ++net_.stats().enospc;
+            arm_if_room();
+            break;
         case ENOBUFS:
-        case ENOMEM:
-        case ENOSPC:
-            ++net_.stats().enobufs;
-            if (paused_) break;
-            starved_ = true;
-            net_.starve(*this);
+        case ENOMEM: starve(); break;
+        case EFAULT:
+            if (!zero_copy_) return end(errno_error(EFAULT));
+            unreadable_ = true;  // by an ordinary receive
+            starve();
+            break;
+        case EPROTONOSUPPORT:  // not TCP, or not plain TCP
+            if (!zero_copy_) return end(errno_error(EPROTONOSUPPORT));
+            zero_copy_ = false;
+            ++net_.stats().zero_copy_left;
+            arm_if_room();
             break;
         default: end(errno_error(error_number));
     }
 }
 
+void recv_source::starve() noexcept {
+    ++net_.stats().enobufs;
+    if (paused_) return;
+    starved_ = true;
+    draws_on().starve(*this);
+}
+
 void recv_source::pause() noexcept {
     if (!std::exchange(paused_, true)) was_armed_ = live() || starved_;
-    if (std::exchange(starved_, false)) net_.forget_starved(*this);
+    if (std::exchange(starved_, false)) draws_on().forget(*this);
     net_.io().cancel(*this);
 }
 
@@ -153,7 +213,8 @@ void recv_source::go_on() noexcept {
 
 void recv_source::give_up(remains& to) noexcept {
     // Buffers that this reactor is short of don't leave it for long.
-    if (net_.buffers_low()) evacuate();
+    for (const auto* s : {&net_.copies(), static_cast<supply*>(net_.zero_copy())})
+        if (s != nullptr && s->low()) evacuate(s->source());
     to.slices.swap(slices_);
     to.pending = std::exchange(pending_, 0);
     to.ended = ended_;
@@ -181,6 +242,7 @@ void recv_source::gone() noexcept {
 
 void recv_source::rearm_starved() noexcept {
     starved_ = false;
+    unreadable_ = false;
     ++net_.stats().rearmed;
     arm_if_room();
 }
@@ -207,6 +269,7 @@ void recv_source::arm_if_room() noexcept {
     if (!has_room()) return;
     room_ = static_cast<std::uint32_t>(pending_limit() - pending_);
     credit_ = room_;
+    if (zero_copy_ && cap_ == 0) cap_ = net_.zero_copy()->grant();
     net_.io().submit(*this);
 }
 
@@ -246,11 +309,13 @@ result<std::size_t> recv_source::take_into(std::span<std::byte> to) {
     return copied;
 }
 
-void recv_source::evacuate() noexcept {
+std::size_t recv_source::evacuate(const buffer_source& source) noexcept {
     try {
-        net_.stats().copied_out += slices_.copy_out();
+        const std::size_t moved = slices_.copy_out(source);
+        net_.stats().copied_out += moved;
+        return moved;
     } catch (const std::bad_alloc&) {
-        // What could not be copied stays where it is.
+        return 0;  // what could not be copied stays where it is
     }
 }
 
@@ -261,7 +326,7 @@ void recv_source::close() noexcept {
     pending_ = 0;
     if (starved_) {
         starved_ = false;
-        net_.forget_starved(*this);
+        draws_on().forget(*this);
     }
     wake_waiter();
     net_.io().cancel(*this);

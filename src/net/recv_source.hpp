@@ -13,7 +13,9 @@
 
 namespace sluice::detail {
 
+class lease_account;
 class net_context;
+class supply;
 
 //! Armed at the first receive and again whenever it has ended and there is room. Each arming names
 //! the bytes it may deliver (the credit), so that what waits here never exceeds
@@ -22,6 +24,12 @@ class net_context;
 class recv_source final : public operation {
 public:
     recv_source(connection& owner, net_context& net) noexcept;
+
+    //! From the next arming on the bytes come through the reactor's rx queue, which must be there.
+    //! Throws bad_alloc.
+    void use_zero_copy();
+    //! Nothing will be received any more: gives back what was granted.
+    void settle_account() noexcept;
 
     //! Something to take, or nothing more to come.
     [[nodiscard]] bool has_result() const noexcept { return !slices_.empty() || ended_; }
@@ -37,8 +45,10 @@ public:
     //! Copies to `to` what fits. has_result() must hold.
     result<std::size_t> take_into(std::span<std::byte> to);
 
-    //! Moves what waits here to the heap, so that its buffers go back.
-    void evacuate() noexcept;
+    //! Moves the slices that wait here and are lent by `source` to the heap, so that its buffers go
+    //! back; returns how many.
+    std::size_t evacuate(const buffer_source& source) noexcept;
+    [[nodiscard]] std::size_t waiting_slices() const noexcept { return slices_.count(); }
 
     //! The connection is being closed: nothing is armed any more, the waiter ends with ECANCELED.
     void close() noexcept;
@@ -68,6 +78,8 @@ public:
 
     //! None will come back soon: reads once into heap memory. False: there was none.
     [[nodiscard]] bool receive_to_heap() noexcept;
+    //! That was tried, and the bytes are where only the rx queue can deliver them from.
+    [[nodiscard]] bool unreadable() const noexcept { return unreadable_; }
 
 private:
     friend class starved_list;
@@ -86,6 +98,9 @@ private:
     void wake_waiter() noexcept;
     void taken(std::size_t bytes) noexcept;
     [[nodiscard]] bool worth_copying(const rx_buffer& slice) const noexcept;
+    [[nodiscard]] bool hoards() const noexcept;
+    [[nodiscard]] supply& draws_on() const noexcept;
+    void starve() noexcept;
 
     connection& owner_;
     net_context& net_;
@@ -99,6 +114,10 @@ private:
     bool starved_ = false;
     bool paused_ = false;
     bool was_armed_ = false;  // when it was paused
+    bool zero_copy_ = false;
+    bool unreadable_ = false;
+    std::uint32_t cap_ = 0;             // chunks that this connection may hold
+    lease_account* account_ = nullptr;  // with zero copy
     boost::system::error_code why_ended_;
     receive_awaiter* waiter_ = nullptr;
     recv_source* starved_prev_ = nullptr;

@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <memory>
 #include <new>
+#include <utility>
 
 #include "net/connection.hpp"
 #include "net/net_context.hpp"
@@ -17,6 +19,15 @@ namespace sluice::detail {
 namespace {
 constexpr std::size_t most_pieces = 64;                   // of one request
 constexpr std::size_t most_bytes = std::size_t{1} << 30;  // the result of a request is an int
+
+// Null: heap memory, or a source without one.
+const std::shared_ptr<fixed_region>* region_of(const rx_buffer& buffer) noexcept {
+    const buffer_block& block = *buffer.block();
+    if (block.source == nullptr) return nullptr;
+    const auto& region = block.source->region_of(block);
+    return region != nullptr ? &region : nullptr;
+}
+
 }  // namespace
 
 struct send_queue::gathered {
@@ -24,8 +35,29 @@ struct send_queue::gathered {
     std::array<iovec, most_pieces> vector;
 };
 
+struct send_queue::rest {
+    send_call* call;
+    std::size_t piece;
+    std::size_t from;
+    std::size_t size;
+    [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
+        return call->piece(piece).subspan(from, size);
+    }
+};
+
+//! What a zero-copy send is to consist of.
+struct send_queue::batch {
+    std::array<rest, most_pieces> pieces;
+    std::size_t count = 0;
+    std::size_t bytes = 0;
+    const std::shared_ptr<fixed_region>* region = nullptr;  // that all of it lies in
+};
+
 send_queue::send_queue(connection& owner, net_context& net) noexcept
-    : operation(prepare, complete), owner_(owner), net_(net) {}
+    : operation(prepare, complete),
+      owner_(owner),
+      net_(net),
+      tries_zero_copy_(net.held().from() != held_sends::never) {}
 
 void send_queue::unhook() noexcept { net_.io().forget(*this); }
 
@@ -44,14 +76,18 @@ void send_queue::push(send_call& call) noexcept {
     (tail_ != nullptr ? tail_->next_ : head_) = &call;
     tail_ = &call;
     ++count_;
-    if (!live()) net_.io().at_turn_end(*this);
+    if (!busy()) net_.io().at_turn_end(*this);
 }
 
 void send_queue::start_soon() noexcept { net_.io().at_turn_end(*this); }
 
 void send_queue::at_turn_end() noexcept {
-    if (live() || head_ == nullptr || closed_ || held_) return;
-    net_.io().submit(*this);
+    if (busy() || head_ == nullptr || closed_ || paused_) return;
+    if (worth_zero_copy()) zero_copy_ = make_zero_copy();
+    if (zero_copy_ != nullptr)
+        net_.io().submit(*zero_copy_);
+    else
+        net_.io().submit(*this);
 }
 
 void send_queue::prepare(operation& op, io_uring_sqe& sqe) noexcept {
@@ -92,6 +128,30 @@ void send_queue::prepare_bytes(io_uring_sqe& sqe) noexcept {
     io_uring_prep_send(&sqe, owner_.descriptor(), bytes.data(), bytes.size(), flags);
 }
 
+// Hands what is left of the calls, piece by piece, to `take(rest)`, until it says false.
+template <class Take>
+void send_queue::walk(Take take) noexcept {
+    for (send_call* call = head_; call != nullptr && call->extent_ == send_extent::all;
+         call = call->next_) {
+        std::size_t skip = call->sent_;
+        for (std::size_t i = 0; i < call->piece_count(); ++i) {
+            const std::size_t size = call->piece(i).size();
+            if (skip >= size) {
+                skip -= size;
+                continue;
+            }
+            if (!take(rest{call, i, skip, size - skip})) return;
+            skip = 0;
+        }
+    }
+}
+
+// The call has a part in the request that is being made.
+void send_queue::count_in(send_call& call) noexcept {
+    if (!call.in_flight_ && &call != head_) ++net_.stats().sends_joined;
+    call.in_flight_ = true;
+}
+
 // Collects pieces of the first calls into gathered_; returns how many.
 std::size_t send_queue::gather() noexcept {
     if (gathered_ == nullptr) {
@@ -103,31 +163,113 @@ std::size_t send_queue::gather() noexcept {
     }
     std::size_t pieces = 0;
     std::size_t bytes = 0;
-    bool full = false;
-    for (send_call* call = head_; !full && call != nullptr && call->extent_ == send_extent::all;
-         call = call->next_) {
-        std::size_t skip = call->sent_;
-        for (std::size_t i = 0; i < call->piece_count(); ++i) {
-            const auto piece = call->piece(i);
-            if (skip >= piece.size()) {
-                skip -= piece.size();
-                continue;
-            }
-            const auto rest = piece.subspan(skip);
-            skip = 0;
-            full = pieces == most_pieces || bytes + rest.size() > most_bytes;
-            if (full) break;
-            gathered_->vector[pieces++] = {const_cast<std::byte*>(rest.data()), rest.size()};
-            bytes += rest.size();
-            if (!call->in_flight_ && call != head_) ++net_.stats().sends_joined;
-            call->in_flight_ = true;
-        }
-    }
+    walk([&](const rest& r) {
+        if (pieces == most_pieces || bytes + r.size > most_bytes) return false;
+        if (r.call != head_ && worth_zero_copy(*r.call)) return false;
+        gathered_->vector[pieces++] = {const_cast<std::byte*>(r.bytes().data()), r.size};
+        bytes += r.size;
+        count_in(*r.call);
+        return true;
+    });
     gathered_->header = {};
     gathered_->header.msg_iov = gathered_->vector.data();
     gathered_->header.msg_iovlen = pieces;
     return pieces;
 }
+
+// --- zero copy
+
+bool send_queue::worth_zero_copy(const send_call& call) const noexcept {
+    return tries_zero_copy_ && call.memory_ != send_memory::borrowed &&
+           call.left() >= net_.held().from();
+}
+
+// Owned buffers add up; lent memory goes alone, because it is waited for.
+bool send_queue::worth_zero_copy() const noexcept {
+    if (!tries_zero_copy_) return false;
+    if (head_->memory_ != send_memory::owned) return worth_zero_copy(*head_);
+    std::size_t bytes = 0;
+    for (const send_call* call = head_; call != nullptr && call->memory_ == send_memory::owned;
+         call = call->next_) {
+        bytes += call->left();
+        if (bytes >= net_.held().from()) return true;
+    }
+    return false;
+}
+
+// Null: it is to be copied.
+send_hold* send_queue::make_zero_copy() noexcept {
+    const std::size_t room = net_.held().room(owner_);
+    if (room == 0) return nullptr;
+    batch b;
+    collect(b, std::min(room, most_bytes));
+    if (b.bytes < net_.held().from()) return nullptr;  // too many small pieces
+    send_hold* made = send_hold::create(owner_, b.count);
+    if (made == nullptr) return nullptr;
+    for (const rest& r : std::span(b.pieces).first(b.count)) {
+        if (const rx_buffer* buffer = r.call->buffer(r.piece))
+            made->add(*buffer, r.from, r.size);
+        else
+            made->add(*r.call, r.bytes());
+        count_in(*r.call);
+    }
+    if (b.region != nullptr && (b.count == 1 || net_.held().fixed_vectors()))
+        made->use_fixed(net_.io().fixed_buffers().index_of(*b.region));
+    owner_.add(*made);
+    return made;
+}
+
+// A request has one fixed buffer at most. What lies in another one is left for the next request, if
+// there is enough without; else the request does without fixed buffers.
+void send_queue::collect(batch& b, std::size_t room) noexcept {
+    bool mixed = false;
+    walk([&](rest r) {
+        if (r.call != head_ &&
+            (r.call->memory_ != send_memory::owned || head_->memory_ != send_memory::owned))
+            return false;
+        if (b.count == most_pieces || b.bytes == room) return false;
+        const rx_buffer* buffer = r.call->buffer(r.piece);
+        const auto* region = buffer != nullptr ? region_of(*buffer) : nullptr;
+        if (b.count == 0) {
+            b.region = region;
+        } else if (!mixed && region != b.region) {
+            if (b.bytes >= net_.held().from()) return false;
+            mixed = true;
+        }
+        r.size = std::min(r.size, room - b.bytes);
+        b.pieces[b.count++] = r;
+        b.bytes += r.size;
+        return true;
+    });
+    if (mixed) b.region = nullptr;
+}
+
+void send_queue::accepted(std::int32_t result) noexcept {
+    zero_copy_ = nullptr;
+    switch (result) {
+        case -EOPNOTSUPP:  // of this kind of socket
+        case -EINVAL:
+        case -ENOMEM:  // that may be locked
+        case -ENOBUFS:
+        case -EFAULT:
+            ++net_.stats().zero_copy_refused;
+            stop_trying();
+            result = -EAGAIN;  // once more, copied
+            break;
+        default: break;
+    }
+    ended(result);
+}
+
+void send_queue::kernel_copies() noexcept {
+    if (!net_.options().zero_copy_send_despite_copies) stop_trying();
+}
+
+void send_queue::stop_trying() noexcept {
+    if (std::exchange(tries_zero_copy_, false)) ++net_.stats().zero_copy_ended;
+}
+
+// --- results
 
 void send_queue::complete(operation& op, std::int32_t result, std::uint32_t) noexcept {
     auto& self = static_cast<send_queue&>(op);
@@ -135,13 +277,17 @@ void send_queue::complete(operation& op, std::int32_t result, std::uint32_t) noe
         frame_pool::deallocate(self.gathered_);
         self.gathered_ = nullptr;
     }
-    self.on_result(result);
-    if (self.closed_)
-        self.owner_.operation_ended();
-    else if (self.head_ != nullptr)
-        self.net_.io().at_turn_end(self);
+    self.ended(result);
+}
+
+void send_queue::ended(std::int32_t result) noexcept {
+    on_result(result);
+    if (closed_)
+        owner_.operation_ended();
+    else if (head_ != nullptr)
+        net_.io().at_turn_end(*this);
     else
-        self.owner_.sends_ended();
+        owner_.sends_ended();
 }
 
 void send_queue::on_result(std::int32_t result) noexcept {
@@ -168,7 +314,7 @@ void send_queue::deal_out(std::size_t bytes) noexcept {
         call.sent_ += share;
         bytes -= share;
         if (call.left() != 0 && !(call.extent_ == send_extent::some && call.sent_ != 0)) break;
-        pop().wake();
+        pop().end();
     }
 }
 
@@ -182,14 +328,22 @@ void send_queue::settle_cancelled() noexcept {
         if (!call->cancelled_) continue;
         half_way = half_way || call->sent_ != 0;
         remove(*call);
-        call->fail(cancelled_error());
+        fail(*call, cancelled_error());
     }
     if (half_way) fail_all(error::broken_send);
 }
 
+// For a call that has left the queue. When the kernel has memory of it, and has sent from that,
+// nothing but the end of the connection brings it back.
+void send_queue::fail(send_call& call, const boost::system::error_code& why) noexcept {
+    if (!call.failed_) call.failed_ = why;
+    if (call.unreleased_ != 0 && call.sent_ != 0) owner_.reset();
+    call.end();
+}
+
 void send_queue::fail_all(const boost::system::error_code& why) noexcept {
     if (!broken_) broken_ = why;
-    while (head_ != nullptr) pop().fail(why);
+    while (head_ != nullptr) fail(pop(), why);
 }
 
 send_call& send_queue::pop() noexcept {
@@ -197,6 +351,7 @@ send_call& send_queue::pop() noexcept {
     head_ = call.next_;
     if (head_ == nullptr) tail_ = nullptr;
     --count_;
+    call.in_flight_ = false;
     return call;
 }
 
@@ -211,21 +366,31 @@ void send_queue::remove(send_call& call) noexcept {
 void send_queue::cancel(send_call& call) noexcept {
     call.cancelled_ = true;
     if (call.in_flight_) {
-        net_.io().cancel(*this);
+        cancel_request();
+        return;
+    }
+    if (call.unreleased_ != 0 && call.settled()) {  // it waits for its memory
+        fail(call, cancelled_error());
+        fail_all(error::broken_send);
         return;
     }
     const bool half_way = call.sent_ != 0;  // between two requests
     remove(call);
-    call.fail(cancelled_error());
+    fail(call, cancelled_error());
     if (half_way) fail_all(error::broken_send);
     if (idle()) owner_.sends_ended();
+}
+
+void send_queue::cancel_request() noexcept {
+    net_.io().cancel(*this);
+    if (zero_copy_ != nullptr) net_.io().cancel(*zero_copy_);
 }
 
 void send_queue::close() noexcept {
     closed_ = true;
     fail_all(cancelled_error());
     unhook();
-    net_.io().cancel(*this);
+    cancel_request();
 }
 
 }  // namespace sluice::detail

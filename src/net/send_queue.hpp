@@ -13,9 +13,12 @@
 namespace sluice::detail {
 
 class net_context;
+class send_hold;
 
 //! What waits at the end of a turn goes out as one SEND or SENDMSG. The result is dealt out to the
-//! calls in order; a call that was only partly served goes on with the next request.
+//! calls in order; a call that was only partly served goes on with the next request. Calls that are
+//! large enough, and whose memory the kernel may go on using, go out as a zero-copy send, which
+//! looks no different from here, but for what a call that lends its memory waits for.
 class send_queue final : public operation, private turn_end_hook {
 public:
     send_queue(connection& owner, net_context& net) noexcept;
@@ -29,18 +32,30 @@ public:
     //! The call's coroutine is to stop.
     void cancel(send_call& call) noexcept;
 
+    //! The calls' memory is lent to the kernel, and the connection is being closed.
+    void take_back(send_call& call) noexcept { fail(call, cancelled_error()); }
+
+    //! A request is at the kernel that has not accepted all it will.
+    [[nodiscard]] bool busy() const noexcept { return live() || zero_copy_ != nullptr; }
     //! No call waits and no request is in flight.
-    [[nodiscard]] bool idle() const noexcept { return head_ == nullptr && !live(); }
+    [[nodiscard]] bool idle() const noexcept { return head_ == nullptr && !busy(); }
     //! What every later call gets; for a connection that moves.
     [[nodiscard]] const boost::system::error_code& broken() const noexcept { return broken_; }
     void set_broken(const boost::system::error_code& why) noexcept { broken_ = why; }
 
-    //! What is queued waits until release(), and fails at the move.
-    void hold() noexcept { held_ = true; }
-    void release() noexcept {
-        held_ = false;
+    //! What is queued waits until go_on(), and fails at the move.
+    void pause() noexcept { paused_ = true; }
+    void go_on() noexcept {
+        paused_ = false;
         if (head_ != nullptr) start_soon();
     }
+
+    //! The zero-copy send has ended but for its notification.
+    void accepted(std::int32_t result) noexcept;
+    //! It was copied all the same.
+    void kernel_copies() noexcept;
+    [[nodiscard]] bool tries_zero_copy() const noexcept { return tries_zero_copy_; }
+    void set_tries_zero_copy(bool on) noexcept { tries_zero_copy_ = on; }
 
     //! The connection is being closed: all calls end with ECANCELED.
     void close() noexcept;
@@ -50,16 +65,29 @@ public:
 
 private:
     struct gathered;  // message header and vector of a SENDMSG
+    struct rest;      // of a piece of a call: what has not been sent
+    struct batch;     // of those
 
     static void prepare(operation& op, io_uring_sqe& sqe) noexcept;
     static void complete(operation& op, std::int32_t result, std::uint32_t flags) noexcept;
     void start_soon() noexcept;
     void at_turn_end() noexcept override;
     void prepare_bytes(io_uring_sqe& sqe) noexcept;
+    template <class Take>
+    void walk(Take take) noexcept;
+    void count_in(send_call& call) noexcept;
     std::size_t gather() noexcept;
+    [[nodiscard]] bool worth_zero_copy() const noexcept;
+    [[nodiscard]] bool worth_zero_copy(const send_call& call) const noexcept;
+    send_hold* make_zero_copy() noexcept;
+    void collect(batch& b, std::size_t room) noexcept;
+    void ended(std::int32_t result) noexcept;
     void deal_out(std::size_t bytes) noexcept;
     void on_result(std::int32_t result) noexcept;
     void settle_cancelled() noexcept;
+    void cancel_request() noexcept;
+    void stop_trying() noexcept;
+    void fail(send_call& call, const boost::system::error_code& why) noexcept;
     void fail_all(const boost::system::error_code& why) noexcept;
     send_call& pop() noexcept;
     void remove(send_call& call) noexcept;
@@ -70,9 +98,11 @@ private:
     send_call* tail_ = nullptr;
     std::uint32_t count_ = 0;
     bool closed_ = false;
-    bool held_ = false;
+    bool paused_ = false;
+    bool tries_zero_copy_;
     boost::system::error_code broken_;  // what every later call gets
     gathered* gathered_ = nullptr;      // while a SENDMSG is in flight
+    send_hold* zero_copy_ = nullptr;    // until it is accepted
 };
 
 }  // namespace sluice::detail

@@ -53,11 +53,12 @@ public:
         return taken;
     }
 
-    //! Moves all slices to the heap; returns how many. Throws bad_alloc with some of them moved.
-    std::size_t copy_out() {
+    //! Moves the slices that `source` has lent to the heap; returns how many. Throws bad_alloc with
+    //! some of them moved.
+    std::size_t copy_out(const buffer_source& source) {
         std::size_t copied = 0;
         const auto copy = [&](rx_buffer& b) {
-            if (b.empty() || b.block()->source == nullptr) return;
+            if (b.empty() || b.block()->source != &source) return;
             b = b.copy();
             ++copied;
         };

@@ -16,6 +16,8 @@ namespace sluice {
 
 namespace {
 
+constexpr int tcp_close = 7;  // of the states in the kernel's net/tcp_states.h
+
 using address_call = int (detail::kernel::*)(int, sockaddr*, socklen_t&) noexcept;
 
 void check_home(const detail::connection& c) noexcept {
@@ -87,7 +89,10 @@ result<tcp_information> tcp_stream::information() const {
     i.congestion_window = raw.tcpi_snd_cwnd;
     i.segment_size = raw.tcpi_snd_mss;
     i.retransmitted = raw.tcpi_total_retrans;
+    i.disconnected = raw.tcpi_state == tcp_close;
+    if (i.disconnected) return i;  // what waits will not be sent
     i.unacknowledged = raw.tcpi_unacked;
+    i.unsent = raw.tcpi_notsent_bytes;
     return i;
 }
 

@@ -26,6 +26,11 @@ void buffer_source::release_away(buffer_block& b) noexcept {
     if (away_.released()) delete this;
 }
 
+const std::shared_ptr<fixed_region>& buffer_source::region_of(const buffer_block&) const noexcept {
+    static const std::shared_ptr<fixed_region> none;
+    return none;
+}
+
 bool buffer_source::settle(buffer_block& b) noexcept {
     b.handles += b.away.exchange(0, std::memory_order_acq_rel);
     if (b.handles != 0 || b.going_home.load(std::memory_order_acquire)) return false;
@@ -53,6 +58,11 @@ void buffer_source::retire() noexcept {
         home_.store(this, std::memory_order_relaxed);
     }
     if (away_.owner_leaves(lent_)) delete this;
+}
+
+void buffer_source::hand_over(const void* new_home) noexcept {
+    const std::lock_guard lock(wake_mutex_);
+    home_.store(new_home, std::memory_order_release);
 }
 
 void release_heap_block(buffer_block& b) noexcept {

@@ -60,7 +60,7 @@ std::string labels_as_text(std::string_view metric, const metric_labels& labels)
 }  // namespace
 
 metric_registry::member& metric_registry::add(std::string name, std::string help, kind k,
-                                              metric_labels labels) {
+                                              const metric_labels& labels) {
     if (!is_name(name, true)) refuse(name, "not a name");
     if (name.starts_with("sluice_")) refuse(name, "sluice_ is for the library");
     if (name.ends_with("_total") != (k == kind::counter))
@@ -78,31 +78,32 @@ metric_registry::member& metric_registry::add(std::string name, std::string help
     return f->members.emplace_back(member{std::move(text), nullptr, nullptr, nullptr});
 }
 
-counter& metric_registry::add_counter(std::string name, std::string help, metric_labels labels) {
+counter& metric_registry::add_counter(std::string name, std::string help,
+                                      const metric_labels& labels) {
     auto made = std::make_unique<counter>(reactors_);
     const std::lock_guard lock(mutex_);
-    member& m = add(std::move(name), std::move(help), kind::counter, std::move(labels));
+    member& m = add(std::move(name), std::move(help), kind::counter, labels);
     m.as_counter = std::move(made);
     return *m.as_counter;
 }
 
-gauge& metric_registry::add_gauge(std::string name, std::string help, metric_labels labels) {
+gauge& metric_registry::add_gauge(std::string name, std::string help, const metric_labels& labels) {
     auto made = std::make_unique<gauge>(reactors_);
     const std::lock_guard lock(mutex_);
-    member& m = add(std::move(name), std::move(help), kind::gauge, std::move(labels));
+    member& m = add(std::move(name), std::move(help), kind::gauge, labels);
     m.as_gauge = std::move(made);
     return *m.as_gauge;
 }
 
 histogram& metric_registry::add_histogram(std::string name, std::string help,
-                                          std::vector<double> bounds, metric_labels labels) {
+                                          std::vector<double> bounds, const metric_labels& labels) {
     auto made = std::make_unique<histogram>(reactors_, std::move(bounds));
     const std::lock_guard lock(mutex_);
     const auto f = std::ranges::find(families_, name, &family::name);
     if (f != families_.end() && f->what == kind::histogram)
         if (!std::ranges::equal(f->members.front().as_histogram->bounds(), made->bounds()))
             refuse(name, "has other bounds already");
-    member& m = add(std::move(name), std::move(help), kind::histogram, std::move(labels));
+    member& m = add(std::move(name), std::move(help), kind::histogram, labels);
     m.as_histogram = std::move(made);
     return *m.as_histogram;
 }

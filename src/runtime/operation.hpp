@@ -17,6 +17,27 @@ struct submission {
     bool parked = false;
 };
 
+//! Someone to whom a ring says things that no request asked for. Aligned, so that its address can
+//! stand for it in a user_data, marked.
+class alignas(8) ring_notice {
+public:
+    static constexpr std::uint64_t mark = 5;
+    static constexpr std::uint64_t mark_bits = 7;
+
+    //! One CQE. Called while CQEs are being reaped.
+    virtual void on_notice(std::int32_t result) noexcept = 0;
+
+    [[nodiscard]] std::uint64_t user_data() const noexcept {
+        return reinterpret_cast<std::uint64_t>(this) | mark;
+    }
+    static ring_notice& of(std::uint64_t user_data) noexcept {
+        return *reinterpret_cast<ring_notice*>(user_data & ~mark_bits);
+    }
+
+protected:
+    ~ring_notice() = default;
+};
+
 //! One request. Its owner must keep it until its terminal CQE, the one without IORING_CQE_F_MORE,
 //! has been handed to the complete function. It may be submitted again then.
 class operation {

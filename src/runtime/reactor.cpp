@@ -173,11 +173,13 @@ void reactor::request_drain() noexcept {
 void reactor::request_stop() noexcept {
     request_drain();
     root_->request_stop();
+    locals_.on_stop();
 }
 
 void reactor::abandon() noexcept {
     request_stop();
     abandoned_ = true;
+    locals_.on_stop();
     queue_.halt();
     if (port_ != nullptr) port_->halt();
 }

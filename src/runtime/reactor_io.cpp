@@ -14,7 +14,7 @@ namespace sluice::detail {
 
 namespace {
 // The user_data of CQEs that nobody looks at. Those of operations are addresses, so that small and
-// odd numbers are free.
+// odd numbers are free; see also ring_notice.
 constexpr std::uint64_t ignored = 0;
 // Sent by another ring.
 constexpr std::uint64_t woken = 1;
@@ -67,6 +67,7 @@ result<void> reactor_io::open(const reactor_options& options) {
     wake_descriptor_ = kernel_.wake_descriptor();
     if (wake_descriptor_ < 0) return errno_error(-wake_descriptor_);
     probe_operations(ring_, found_);
+    fixed_buffers_.set_limit(options.registered_buffer_slots);
     wakes_by_ring_ =
         options.cross_core_wake != wake_method::event_fd && found_.has(feature_message_ring);
     submit(wake_);
@@ -223,14 +224,16 @@ void reactor_io::dispatch() noexcept {
     stats_.cqes += ring_.reap(
         [this](std::uint64_t user_data, std::int32_t result, std::uint32_t flags) noexcept {
             if ((user_data & 1) != 0)
-                wake_answer(user_data);
+                answer_marked(user_data, result);
             else if (user_data != ignored)
                 complete(*reinterpret_cast<operation*>(user_data), result, flags);
         });
 }
 
-void reactor_io::wake_answer(std::uint64_t user_data) noexcept {
-    if (user_data == woken)
+void reactor_io::answer_marked(std::uint64_t user_data, std::int32_t result) noexcept {
+    if ((user_data & ring_notice::mark_bits) == ring_notice::mark)
+        ring_notice::of(user_data).on_notice(result);
+    else if (user_data == woken)
         ++stats_.wake_ups;
     else
         kernel_.wake(static_cast<int>(user_data >> descriptor_shift));

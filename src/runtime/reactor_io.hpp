@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "runtime/operation.hpp"
+#include "runtime/registered_buffers.hpp"
 #include "runtime/ring.hpp"
 #include "sluice/features.hpp"
 #include "sluice/stats.hpp"
@@ -123,6 +124,7 @@ public:
 
     [[nodiscard]] kernel& below() const noexcept { return kernel_; }
     [[nodiscard]] ring& rings() noexcept { return ring_; }
+    [[nodiscard]] registered_buffers& fixed_buffers() noexcept { return fixed_buffers_; }
     [[nodiscard]] features& found() noexcept { return found_; }
     [[nodiscard]] const features& found() const noexcept { return found_; }
 
@@ -144,13 +146,14 @@ private:
     void run_hooks() noexcept;
     void enter(unsigned wait, std::int64_t deadline) noexcept;
     void dispatch() noexcept;
-    void wake_answer(std::uint64_t user_data) noexcept;
+    void answer_marked(std::uint64_t user_data, std::int32_t result) noexcept;
     void complete(operation& op, std::int32_t result, std::uint32_t flags) noexcept;
     void drain(std::int64_t limit_ns) noexcept;
 
     kernel& kernel_;
     reactor_stats& stats_;
     ring ring_;
+    registered_buffers fixed_buffers_{ring_};
     features found_;
     std::uint32_t min_wait_us_ = 0;
     std::uint32_t min_wait_completions_ = 1;

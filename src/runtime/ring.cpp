@@ -60,6 +60,9 @@ result<void> ring::open(const reactor_options& options, features& found) {
         fd_ = kernel_.uring_setup(std::max(options.sq_entries, 1U), params);
         if (fd_ != -EINVAL || give_up == optional_flags.end()) break;
         flags &= ~give_up->flag;
+        // Zero-copy receives answer in 32 bytes; where CQEs cannot differ, all have them.
+        if (give_up->flag == IORING_SETUP_CQE_MIXED && options.zcrx.wanted())
+            flags |= IORING_SETUP_CQE32;
         found.set(give_up->name, false,
                   std::string("the kernel refuses it (there since ") + give_up->since + ")");
     }
@@ -82,8 +85,11 @@ result<void> ring::open(const reactor_options& options, features& found) {
 
 result<void> ring::map(const io_uring_params& params) {
     // With CQE_MIXED the slots stay 16 bytes; a big CQE takes two of them.
-    rings_bytes_ = std::max(params.sq_off.array + params.sq_entries * sizeof(std::uint32_t),
-                            params.cq_off.cqes + params.cq_entries * sizeof(io_uring_cqe));
+    cqe_shift_ = (params.flags & IORING_SETUP_CQE32) != 0 ? 1 : 0;
+    big_cqes_ = (params.flags & (IORING_SETUP_CQE32 | IORING_SETUP_CQE_MIXED)) != 0;
+    rings_bytes_ =
+        std::max(params.sq_off.array + params.sq_entries * sizeof(std::uint32_t),
+                 params.cq_off.cqes + (params.cq_entries * sizeof(io_uring_cqe) << cqe_shift_));
     sqes_bytes_ = params.sq_entries * sizeof(io_uring_sqe);
     int error = 0;
     rings_ = kernel_.map_ring(fd_, rings_bytes_, IORING_OFF_SQ_RING, error);

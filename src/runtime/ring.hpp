@@ -57,23 +57,34 @@ public:
     //! Returns what io_uring_enter returns, or the negative errno; ETIME and EINTR are not errors.
     int enter(unsigned wait, std::int64_t deadline, std::uint32_t min_wait_us) noexcept;
 
-    //! Hands every CQE that is there to `take(user_data, result, flags)`; returns how many.
+    //! Hands every CQE that is there to `take(user_data, result, flags)`; returns how many. While
+    //! it runs, big_half() is the second half of the CQE that is being taken.
     template <class Take>
     unsigned reap(Take&& take) noexcept {
         const std::uint32_t tail = load_acquire(cq_tail_);
         std::uint32_t head = cq_local_head_;
         unsigned taken = 0;
         while (head != tail) {
-            const io_uring_cqe& cqe = cqe_at(head);
-            const std::uint32_t flags = cqe.flags;
-            head += cqe_slots(flags);
+            const io_uring_cqe* cqe = &cqes_[(head & cq_mask_) << cqe_shift_];
+            const std::uint32_t flags = cqe->flags;
+            head += (flags & cqe_big) != 0 ? 2 : 1;
             if ((flags & cqe_skip) != 0) continue;
-            take(cqe.user_data, cqe.res, flags);
+            taken_ = cqe;
+            take(cqe->user_data, cqe->res, flags);
             ++taken;
         }
         cq_local_head_ = head;
         __atomic_store_n(cq_head_, head, __ATOMIC_RELEASE);
         return taken;
+    }
+
+    //! Whether this ring has CQEs of 32 bytes, all of them or those that need it.
+    [[nodiscard]] bool has_big_cqes() const noexcept { return big_cqes_; }
+
+    //! Of a CQE that says more in 32 bytes, and only while it is being taken: the first of the two
+    //! words that follow.
+    [[nodiscard]] std::uint64_t big_half() const noexcept {
+        return *reinterpret_cast<const std::uint64_t*>(taken_ + 1);
     }
 
     //! io_uring_register on this ring. The result, or the negative errno.
@@ -94,13 +105,6 @@ private:
     static std::uint32_t load_relaxed(const std::uint32_t* p) noexcept {
         return __atomic_load_n(p, __ATOMIC_RELAXED);
     }
-    const io_uring_cqe& cqe_at(std::uint32_t index) const noexcept {
-        return cqes_[index & cq_mask_];
-    }
-    static std::uint32_t cqe_slots(std::uint32_t flags) noexcept {
-        return (flags & cqe_big) != 0 ? 2 : 1;
-    }
-
     result<void> map(const io_uring_params& params);
     void register_ring_descriptor(features& found);
     void find_absolute_waits(features& found) noexcept;
@@ -126,6 +130,9 @@ private:
     std::uint32_t* cq_tail_ = nullptr;
     io_uring_sqe* sqes_ = nullptr;
     io_uring_cqe* cqes_ = nullptr;
+    const io_uring_cqe* taken_ = nullptr;
+    unsigned cqe_shift_ = 0;  // 1 when all CQEs have 32 bytes
+    bool big_cqes_ = false;
 
     void* rings_ = nullptr;
     std::size_t rings_bytes_ = 0;

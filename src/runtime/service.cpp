@@ -243,14 +243,16 @@ service::service(service_options options) : options_(std::move(options)) {
 }
 
 service::~service() {
-    if (workers_.empty()) return;
+    if (!running_) return;
     request_stop();
     request_stop();
     wait();
 }
 
-result<void> service::start_with(start_function begin, bool until_idle) {
-    if (!workers_.empty()) return errno_error(EALREADY);
+result<void> service::start_with(const start_function& begin, bool until_idle) {
+    if (running_) return errno_error(EALREADY);
+    running_ = true;
+    workers_.clear();
     boost::system::error_code failed;
     lifecycle_ = std::make_unique<lifecycle>(*this);
     mesh_ = std::make_unique<detail::mesh>(reactors(), options_.reactor.call_queue,
@@ -278,6 +280,7 @@ result<void> service::start_with(start_function begin, bool until_idle) {
     if (failed) {
         for (auto& w : workers_) w->thread.join();
         clear();
+        workers_.clear();
         return failed;
     }
     std::exception_ptr thrown;
@@ -296,7 +299,7 @@ result<void> service::start_with(start_function begin, bool until_idle) {
 }
 
 void service::clear() {
-    workers_.clear();
+    running_ = false;
     helpers_.reset();
     mesh_.reset();
     meeting_.reset();
@@ -304,11 +307,11 @@ void service::clear() {
 }
 
 void service::add(std::unique_ptr<detail::sharded_base> made) {
-    if (!workers_.empty()) throw std::logic_error("sluice: the service has been started");
+    if (running_) throw std::logic_error("sluice: the service has been started");
     sharded_.push_back(std::move(made));
 }
 
-result<stop_report> service::run_with(start_function begin) {
+result<stop_report> service::run_with(const start_function& begin) {
     std::optional<detail::watched_signals> signals;
     std::vector<int> wanted;
     if (options_.handle_signals) wanted = {SIGINT, SIGTERM};
@@ -318,7 +321,7 @@ result<stop_report> service::run_with(start_function begin) {
         if (!blocked) return blocked.error();
         signals.emplace(std::move(*blocked));
     }
-    if (auto started = start_with(std::move(begin), true); !started) return started.error();
+    if (auto started = start_with(begin, true); !started) return started.error();
     if (!signals) return wait();
     std::thread watcher([&] {
         while (const int signal = signals->wait()) {

@@ -24,7 +24,7 @@ void describe_limit(await_description& into, const timer_node& timer, awaited_re
     if (timer.armed())
         into.until(timer.deadline());
     else
-        into.say("that was cancelled: ");
+        into.say(", cancelled");
 }
 
 void sleep_awaiter::describe(await_description& into) const {

@@ -165,6 +165,8 @@ struct row {
     endings ends;
     source from;
     unsigned steps = 0;
+    bool zero_copy =
+        false;  //!< sends of any size are, and where the kernel has none it is left out
 };
 
 template <class S>

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Accepting leaves connections to the next accept, connecting gives its descriptor back, and
-// closing can't be stopped.
+// Accepting leaves connections to the next accept, connecting gives its descriptor back, closing
+// can't be stopped, and copying never ends a stream that has not ended.
 
 #include <optional>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "cancel/cell.hpp"
+#include "sluice/copy_bidirectional.hpp"
 #include "sluice/net_stats.hpp"
 
 using namespace std::chrono_literals;
@@ -116,10 +119,65 @@ private:
     std::size_t after_ = 0;
 };
 
+class copy final : public subject {
+public:
+    using subject::subject;
+    task<> set_up(phase) override {
+        auto first = co_await stage_.connected();
+        client_ = std::move(first);
+        auto second = co_await stage_.connected();
+        server_ = std::move(second);
+        co_await say(client_.peer, question_);
+    }
+    void complete() override {
+        for (tcp_stream* peer : {&client_.peer, &server_.peer})
+            stage_.let([peer]() -> task<> { static_cast<void>(co_await peer->shutdown()); });
+    }
+    task<result<void>> operate() override {
+        outcome_ = co_await copy_bidirectional(client_.stream, server_.stream);
+        if (outcome_.in_order()) co_return result<void>{};
+        co_return cancelled_error();
+    }
+    task<> check(bool cancelled) override {
+        CHECK(static_cast<bool>(client_.stream) != cancelled);
+        CHECK(static_cast<bool>(server_.stream) != cancelled);
+        co_await check_heard(server_.peer, question_, outcome_.a_to_b);
+        co_await check_heard(client_.peer, "", outcome_.b_to_a);
+    }
+
+private:
+    //! Until the end, which was passed on in order or is none.
+    static task<> check_heard(tcp_stream& by, std::string said, const copied& way) {
+        std::string heard;
+        auto chunk = co_await with_timeout(10s, by.recv());
+        while (chunk) {
+            heard += chunk->text();
+            auto next = co_await with_timeout(10s, by.recv());
+            chunk = std::move(next);
+        }
+        CHECK((chunk.error() == error::eof) == (way.end == error::eof));
+        CHECK(said.starts_with(heard));
+        if (way.end == error::eof)
+            CHECK(heard == said);
+        else
+            CHECK(way.end == cancelled_error());
+    }
+
+    const std::string question_ = "a question";
+    connection_pair client_;
+    connection_pair server_;
+    copy_result outcome_;
+};
+
+// It has gone as far as it has when the stop comes.
+constexpr endings step_by_step{ending::cancelled, ending::cancelled, ending::cancelled,
+                               ending::either, ending::either};
+
 const row rows[] = {
     {"accept", made<accept>, withdraws, source::peer, 2},  // CQEs: connected, accepted
     {"connect", made<connect>, answered, source::self, 1},
     {"close", made<close>, unstoppable, source::self, 1},
+    {"copy_bidirectional", made<copy>, step_by_step, source::here, 2},
 };
 
 }  // namespace

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sends. A cancelled one has sent nothing, or has broken the write side.
 
+#include <sys/socket.h>
+
 #include "cancel/cell.hpp"
 
 using namespace std::chrono_literals;
@@ -148,6 +150,55 @@ private:
     buffer_chain chain_;
 };
 
+//! The text is the caller's memory until the kernel has done with it, so half-way there is no way
+//! back but a reset.
+class lend : public sends {
+public:
+    using sends::sends;
+    task<result<void>> operate() override {
+        auto sent = co_await pair_.stream.send_all_zero_copy(bytes_of(text_));
+        co_return note(sent);
+    }
+    task<> check(bool cancelled) override {
+        if (!hears_) listen();
+        auto sent = co_await pair_.stream.send_all(bytes_of(marker));
+        co_await pair_.stream.close();
+        CHECK(co_await stage_.until([this] { return ended_; }));
+        if (!cancelled || sent) {
+            check_heard(cancelled, sent);
+            co_return;
+        }
+        CHECK((in_doubt_ || !stage_.strict));
+        CHECK(sent.error() == error::broken_send);
+        CHECK((std::string(before_, 'm') + text_).starts_with(heard_));
+    }
+
+protected:
+    void listen() {
+        hears_ = true;
+        stage_.let([this] { return hear_to_the_end(pair_.peer, heard_, ended_); });
+    }
+
+    bool in_doubt_ = false;  // some of it has gone when it is cancelled
+
+private:
+    bool hears_ = false;
+};
+
+//! Accepted at once, and released when the peer reads.
+class lend_for_long final : public lend {
+public:
+    using lend::lend;
+    task<> set_up(phase p) override {
+        auto pair = co_await stage_.connected(true);
+        pair_ = std::move(pair);
+        CHECK(pair_.stream.set_option(SOL_SOCKET, SO_SNDBUF, 1 << 20));
+        text_.assign(200'000, 't');
+        in_doubt_ = p != phase::before_start && p != phase::before_with_result;
+    }
+    void complete() override { listen(); }
+};
+
 //! Another send is stuck before it, until the peer reads.
 class behind_another : public sends {
 public:
@@ -251,6 +302,9 @@ public:
 // may be enough or not.
 constexpr endings in_line{ending::cancelled, ending::cancelled, ending::cancelled,
                           ending::cancelled, ending::either};
+// It has gone as soon as the kernel has it, and comes back when it is read.
+constexpr endings when_released{ending::cancelled, ending::cancelled, ending::cancelled,
+                                ending::cancelled, ending::either};
 constexpr endings when_read{ending::cancelled, ending::cancelled, ending::cancelled, ending::either,
                             ending::either};
 
@@ -260,6 +314,10 @@ const row rows[] = {
     {"send_all(pieces)", made<send_pieces>, answered, source::self, 1},
     {"send_all(rx_buffer)", made<send_buffer>, answered, source::self, 1},
     {"send_all(buffer_chain)", made<send_chain>, answered, source::self, 1},
+    {"zero-copy send_all(rx_buffer)", made<send_buffer>, answered, source::self, 1, true},
+    {"zero-copy send_all(buffer_chain)", made<send_chain>, answered, source::self, 1, true},
+    {"send_all_zero_copy", made<lend>, answered, source::self, 2, true},
+    {"send_all_zero_copy, accepted", made<lend_for_long>, when_released, source::here, 3, true},
     {"send_all behind another", made<behind_another>, in_line, source::here, 2},
     {"send_all half-way", made<half_way>, when_read, source::here, 3},
     {"shutdown", made<shutdown>, answered, source::self, 1},

@@ -12,7 +12,7 @@ HOW = ["--mode", "churn", "--connections", "64", "--spread-sources", "--timeout"
 
 
 def cycles(settings, *options, count=None, rounds=1, load=()):
-    count = count or settings.scaled(CYCLES)
+    count = count or CYCLES  # under a sanitizer, too
     warm_up = settings.scaled(WARM_UP, 500)
     with Server(settings, "--stats", "200ms", *options) as server:
         demo.touch_buffers(settings, server)

@@ -38,7 +38,7 @@ def run_cell(settings, server, cell, limit):
     results = demo.load(settings, server, "--message-size", cell.size, "--connections", connections,
                         "--depth", cell.depth, "--threads", 2, "--duration",
                         f"{int(seconds * 1000)}ms", "--max-bytes", most, "--seed", settings.seed,
-                        "--timeout", "50s", *cell.options)
+                        "--timeout", f"{50 * settings.patience}s", *cell.options)
     check(results["connections_completed"] == connections,
           f"{results['connections_completed']} of {connections} connections completed")
     check(results["received_bytes"] == results["sent_bytes"], f"bytes differ: {results}")

@@ -3,6 +3,9 @@
 
 #include <doctest/doctest.h>
 
+#include <span>
+#include <string>
+
 using boost::asio::ip::make_address;
 using boost::asio::ip::tcp;
 using boost::asio::ip::udp;
@@ -45,6 +48,24 @@ TEST_CASE("asio: the wrong family is EAFNOSUPPORT") {
           boost::system::errc::address_family_not_supported);
     CHECK(to_asio<udp::endpoint>(path).error() ==
           boost::system::errc::address_family_not_supported);
+}
+
+TEST_CASE("asio: received bytes as buffers and buffer sequences") {
+    sluice::buffer_chain chain;
+    std::string expected;
+    for (const char* text : {"one", "", "three", "four"}) {
+        const std::string s = text;
+        chain.append(sluice::rx_buffer::copy_of(std::as_bytes(std::span(s))));
+        expected += s;
+    }
+    const auto sequence = to_asio(chain);
+    static_assert(boost::asio::is_const_buffer_sequence<decltype(sequence)>::value);
+    CHECK(boost::asio::buffer_size(sequence) == expected.size());
+    std::string copied(expected.size(), ' ');
+    boost::asio::buffer_copy(boost::asio::buffer(copied), sequence);
+    CHECK(copied == expected);
+    CHECK(to_asio(chain[0]).data() == chain[0].data());
+    CHECK(to_asio(sluice::buffer_chain{}).empty());
 }
 
 TEST_SUITE_END();

@@ -264,6 +264,38 @@ TEST_CASE("service: threads are pinned when asked, and not otherwise") {
     CHECK(s.run(nothing).has_value());
 }
 
+TEST_CASE("service: other threads may ask it for things while it ends, and when it has ended") {
+    const watchdog limit;
+    service_options options = reactors(2);
+    options.dump_timeout = 10ms;
+    service s(options);
+    for (int round = 0; round < 20; ++round) {
+        REQUIRE(s.start(nothing).has_value());
+        std::atomic<bool> over{false};
+        std::atomic<int> asked{0};
+        std::thread other([&] {
+            while (!over) {
+                s.request_stop();
+                static_cast<void>(s.post(0, [](reactor&) {}));
+                static_cast<void>(s.post_from_any_thread(1, [](reactor&) {}));
+                static_cast<void>(s.dump_tasks());
+                ++asked;
+            }
+        });
+        CHECK(s.wait().clean());
+        for (const int until = asked + 2; asked < until;) std::this_thread::yield();
+        over = true;
+        other.join();
+    }
+    s.request_stop();
+    CHECK_FALSE(s.post(1, [](reactor&) {}));
+    CHECK(s.post_from_any_thread(0, [](reactor&) {}).error() == sluice::error::draining);
+    for (const auto& dump : s.dump_tasks()) CHECK(dump.tasks.empty());
+    auto never = s.submit(0, []() -> task<> { co_return; });
+    CHECK_THROWS_AS(never.get(), std::future_error);
+    CHECK(s.run(nothing).has_value());
+}
+
 TEST_CASE("service: touches no signal unless asked") {
     const watchdog limit;
     const auto state = [] {

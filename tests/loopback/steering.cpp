@@ -3,7 +3,6 @@
 
 #include "sluice/steering.hpp"
 
-#include <fcntl.h>
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
 #include <net/if.h>
@@ -14,7 +13,6 @@
 
 #include <array>
 #include <atomic>
-#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -24,6 +22,7 @@
 #include <vector>
 
 #include "loopback/plain_socket.hpp"
+#include "loopback/veth_pair.hpp"
 #include "loopback/watchdog.hpp"
 #include "sluice/cpu_set.hpp"
 #include "sluice/listener.hpp"
@@ -42,96 +41,41 @@ using sluice::steering;
 using sluice::task;
 using sluice::tcp_stream;
 using sluice::testing::plain_socket;
+using sluice::testing::veth_pair;
 using sluice::testing::watchdog;
 
 namespace {
 
 constexpr int connections = 1000;
 
-bool shell(const std::string& command) {
-    return std::system((command + " >/dev/null 2>&1").c_str()) == 0;
+//! A pair whose client's CPU decides its transmit queue (XPS), and that is the receive queue at the
+//! server.
+bool spread_over_queues(const veth_pair& veth) {
+    const std::string queues = "/sys/class/net/" + veth.client_link() + "/queues/tx-";
+    return veth.client_shell("echo 1 > " + queues + "0/xps_cpus && echo 2 > " + queues +
+                             "1/xps_cpus");
 }
 
-//! Two namespaces with a veth pair between them, gone at the end of the scope. The client's CPU
-//! decides its transmit queue (XPS), and that is the receive queue at the server.
-class veth_pair {
-public:
-    veth_pair() {
-        const std::string id = std::to_string(::getpid());
-        server_ = "slv" + id;
-        client_ = "slc" + id;
-        server_link_ = "vs" + id;
-        client_link_ = "vc" + id;
-        const std::string queues = client_link_ + "/queues/tx-";
-        good_ = shell("ip netns add " + server_) && shell("ip netns add " + client_) &&
-                shell("ip link add " + server_link_ + " netns " + server_ +
-                      " numrxqueues 2 numtxqueues 2 type veth peer name " + client_link_ +
-                      " netns " + client_ + " numrxqueues 2 numtxqueues 2") &&
-                shell("ip -n " + server_ + " addr add 10.77.0.1/24 dev " + server_link_) &&
-                shell("ip -n " + client_ + " addr add 10.77.0.2/24 dev " + client_link_) &&
-                shell("ip -n " + server_ + " link set " + server_link_ + " up") &&
-                shell("ip -n " + client_ + " link set " + client_link_ + " up") &&
-                shell("ip netns exec " + client_ + " sh -c 'echo 1 > /sys/class/net/" + queues +
-                      "0/xps_cpus && echo 2 > /sys/class/net/" + queues + "1/xps_cpus'");
-    }
-    veth_pair(const veth_pair&) = delete;
-    veth_pair& operator=(const veth_pair&) = delete;
-    ~veth_pair() {
-        shell("ip netns del " + server_);
-        shell("ip netns del " + client_);
-    }
+bool set_feature(const std::string& link, std::uint32_t command, std::uint32_t value) {
+    ethtool_value feature{command, value};
+    ifreq request{};
+    std::strncpy(request.ifr_name, link.c_str(), IFNAMSIZ - 1);
+    request.ifr_data = reinterpret_cast<char*>(&feature);
+    const int fd = ::socket(AF_INET, SOCK_DGRAM, 0);
+    const bool done = ::ioctl(fd, SIOCETHTOOL, &request) == 0;
+    ::close(fd);
+    return done;
+}
 
-    [[nodiscard]] bool good() const { return good_; }
-
-    //! Runs `fn` on a thread in a namespace, and waits for it.
-    template <class F>
-    void at_server(F fn) const {
-        inside(server_, std::move(fn));
-    }
-    template <class F>
-    void at_client(F fn) const {
-        inside(client_, std::move(fn));
-    }
-
-    //! Gives each receive queue a NAPI instance, whose id the sockets then know
-    //! (SO_INCOMING_NAPI_ID): veth has them while it joins packets, which it does for senders that
-    //! don't cut them themselves.
-    bool enable_napi() const {
-        bool joins = false;
-        bool cuts = false;
-        at_server([&] { joins = set_feature(server_link_, ETHTOOL_SGRO, 1); });
-        at_client([&] { cuts = set_feature(client_link_, ETHTOOL_STSO, 0); });
-        return joins && cuts;
-    }
-
-private:
-    static bool set_feature(const std::string& link, std::uint32_t command, std::uint32_t value) {
-        ethtool_value feature{command, value};
-        ifreq request{};
-        std::strncpy(request.ifr_name, link.c_str(), IFNAMSIZ - 1);
-        request.ifr_data = reinterpret_cast<char*>(&feature);
-        const int fd = ::socket(AF_INET, SOCK_DGRAM, 0);
-        const bool done = ::ioctl(fd, SIOCETHTOOL, &request) == 0;
-        ::close(fd);
-        return done;
-    }
-
-    template <class F>
-    static void inside(const std::string& name, F fn) {
-        std::thread([&] {
-            const int fd = ::open(("/var/run/netns/" + name).c_str(), O_RDONLY | O_CLOEXEC);
-            const bool there = fd >= 0 && ::setns(fd, CLONE_NEWNET) == 0;
-            if (fd >= 0) ::close(fd);
-            if (there) fn();
-        }).join();
-    }
-
-    std::string server_;
-    std::string client_;
-    std::string server_link_;
-    std::string client_link_;
-    bool good_ = false;
-};
+//! Gives each receive queue a NAPI instance, whose id the sockets then know (SO_INCOMING_NAPI_ID):
+//! veth has them while it joins packets, which it does for senders that don't cut them themselves.
+bool enable_napi(const veth_pair& veth) {
+    bool joins = false;
+    bool cuts = false;
+    veth.at_server([&] { joins = set_feature(veth.server_link(), ETHTOOL_SGRO, 1); });
+    veth.at_client([&] { cuts = set_feature(veth.client_link(), ETHTOOL_STSO, 0); });
+    return joins && cuts;
+}
 
 //! Pins the calling thread; what it sends goes by the queue of that number.
 bool use_cpu(unsigned cpu) {
@@ -143,8 +87,7 @@ bool use_cpu(unsigned cpu) {
 
 //! What can't be had here, in words; empty if all can.
 std::string missing() {
-    if (::geteuid() != 0) return "making network namespaces needs root";
-    if (!shell("ip -V")) return "there is no ip(8)";
+    if (auto why = sluice::testing::no_namespaces(); !why.empty()) return why;
     const auto cpus = sluice::usable_cpus();
     if (std::set<unsigned>(cpus.begin(), cpus.end()).count(0) == 0 ||
         std::set<unsigned>(cpus.begin(), cpus.end()).count(1) == 0)
@@ -215,12 +158,12 @@ TEST_CASE("steering: by queue each of 1,000 connections is accepted by its queue
         return;
     }
     const watchdog limit;
-    const veth_pair veth;
-    if (!veth.good()) {
+    const veth_pair veth(2);
+    if (!veth.good() || !spread_over_queues(veth)) {
         sluice::testing::report_skip("no veth pair with two queues can be made here");
         return;
     }
-    const bool napi = veth.enable_napi();
+    const bool napi = enable_napi(veth);
 
     // What does this interface record?
     std::optional<std::uint32_t> offset;

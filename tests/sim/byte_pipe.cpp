@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace sluice::sim {
 
@@ -26,10 +27,10 @@ void byte_pipe::append(segment s) {
     if (!segments_.empty() && world_.random.chance(world_.options.merge_rate))
         s.time = std::max(last_arrival_, segments_.back().time);
     last_arrival_ = s.time;
-    segments_.push_back(s);
+    segments_.push_back(std::move(s));
 }
 
-void byte_pipe::write(std::span<const std::byte> bytes) {
+void byte_pipe::write(std::span<const std::byte> bytes, const std::shared_ptr<lent_memory>& lent) {
     if (head_ > data_.size() / 2) {
         data_.erase(data_.begin(), data_.begin() + static_cast<std::ptrdiff_t>(head_));
         head_ = 0;
@@ -40,7 +41,7 @@ void byte_pipe::write(std::span<const std::byte> bytes) {
         std::size_t length = std::min(left, world_.options.segment_bytes);
         if (world_.random.chance(world_.options.split_rate))
             length = 1 + world_.random.below(length);
-        append({length, arrival::data, 0});
+        append({length, arrival::data, 0, lent});
         left -= length;
     }
 }
@@ -57,7 +58,7 @@ void byte_pipe::write_reset() {
         data_.resize(data_.size() - segments_.back().bytes);
         segments_.pop_back();
     }
-    append({0, arrival::reset, 0});
+    append({0, arrival::reset, 0, nullptr});
 }
 
 void byte_pipe::cut() noexcept {

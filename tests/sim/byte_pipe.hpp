@@ -5,10 +5,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
 
+#include "sim/lent_memory.hpp"
 #include "sim/world.hpp"
 
 namespace sluice::sim {
@@ -34,14 +36,16 @@ public:
     [[nodiscard]] std::size_t room() const noexcept;
     //! Whether there is enough room to tell a waiting sender, which is not at every byte.
     [[nodiscard]] bool worth_writing() const noexcept;
-    //! At most room() bytes.
-    void write(std::span<const std::byte> bytes);
+    //! At most room() bytes. `lent` is kept until they have arrived, or never will.
+    void write(std::span<const std::byte> bytes, const std::shared_ptr<lent_memory>& lent);
     //! The end of the stream, behind everything written.
-    void write_end() { append({0, arrival::end, 0}); }
+    void write_end() { append({0, arrival::end, 0, nullptr}); }
     //! A reset behind what is still on its way; a random part of that never arrives.
     void write_reset();
     //! Nothing that has not arrived ever will.
     void cut() noexcept;
+    //! Bytes written that have not arrived.
+    [[nodiscard]] std::size_t unarrived() const noexcept { return data_.size() - head_ - arrived_; }
 
     // The receiving end.
 
@@ -63,9 +67,9 @@ private:
         std::size_t bytes;
         arrival kind;
         std::int64_t time;
+        std::shared_ptr<lent_memory> lent;
     };
     void append(segment s);
-    [[nodiscard]] std::size_t unarrived() const noexcept { return data_.size() - head_ - arrived_; }
     [[nodiscard]] std::size_t window() const noexcept;
     [[nodiscard]] std::int64_t latency() noexcept;
 

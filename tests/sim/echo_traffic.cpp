@@ -6,7 +6,7 @@
 #include <cstring>
 #include <utility>
 
-#include "sluice/listener.hpp"
+#include "sluice/copy_bidirectional.hpp"
 #include "sluice/stream_reader.hpp"
 #include "sluice/timeout.hpp"
 
@@ -31,7 +31,7 @@ std::vector<std::byte> pattern(std::uint32_t stream, std::uint64_t offset, std::
     return bytes;
 }
 
-void echo_traffic::run() {
+std::unique_ptr<echo_traffic::entrance> echo_traffic::open() {
     auto at = endpoint::of(lot(0.5) ? "127.0.0.1" : "::1", 0);
     listen_options options;
     options.backlog = static_cast<int>(draw(1, 8));
@@ -40,19 +40,30 @@ void echo_traffic::run() {
     options.descriptor_headroom = 0;  // that is about the real process
     auto group = listener_group::open_on(sim_, *at, 1, options);
     sim_.expect(group.has_value(), "no listener");
-    at_ = group->local();
+    if (!group) return nullptr;
+    auto opened = tcp_listener::open(home_, *group, 0);
+    sim_.expect(opened.has_value(), "no listener on the reactor");
+    if (!opened) return nullptr;
+    return std::make_unique<entrance>(std::move(*group), std::move(*opened));
+}
+
+void echo_traffic::serve_at(entrance& e, task<> (echo_traffic::*handle)(tcp_stream)) {
+    home_.spawn([this, &e, handle]() -> task<> {
+        const auto ended = co_await serve(
+            e.listener, [this, handle](tcp_stream s) { return (this->*handle)(std::move(s)); });
+        sim_.expect(ended.has_value() || stopping(), "serving ended with an error");
+    });
+}
+
+void echo_traffic::run() {
     {
-        auto opened = tcp_listener::open(home_, *group, 0);
-        if (!opened) {
-            sim_.expect(false, "no listener on the reactor");
-            return;
-        }
-        tcp_listener listener = std::move(*opened);
-        home_.spawn([&]() -> task<> {
-            const auto ended =
-                co_await serve(listener, [this](tcp_stream s) { return handler(std::move(s)); });
-            sim_.expect(ended.has_value() || stopping(), "serving ended with an error");
-        });
+        const auto server = open();
+        const auto proxy = plan_.proxied ? open() : nullptr;
+        if (!server || (plan_.proxied && !proxy)) return;
+        server_ = server->group.local();
+        at_ = plan_.proxied ? proxy->group.local() : server_;
+        serve_at(*server, &echo_traffic::handler);
+        if (plan_.proxied) serve_at(*proxy, &echo_traffic::forward);
         for (unsigned i = 0; i < plan_.peers; ++i) start_peer(first_peer_stream + i);
         home_.spawn([this] { return clients_then_drain(); });
         const auto running = std::make_shared<bool>(true);
@@ -76,10 +87,31 @@ void echo_traffic::stop_from_outside() {
 
 bool echo_traffic::stopping() const noexcept { return stopped_; }
 
+// --- the proxy
+
+task<> echo_traffic::forward(tcp_stream conn) {
+    auto server = co_await tcp_stream::connect(server_);
+    if (!server) {
+        sim_.expect(plan_.rough || stopping(), "no connection to the server");
+        conn.abort();
+        co_return;
+    }
+    copy_options options;
+    options.max_leases = static_cast<std::uint32_t>(draw(1, 4));
+    options.max_bytes = draw(1, 3000);
+    options.linger = std::chrono::microseconds(draw(0, 20'000));
+    // The server may have stopped accepting: nobody waits for a client that has gone.
+    if (plan_.rough)
+        options.idle_timeout = std::chrono::microseconds(draw(1, lot(0.2) ? 10'000 : 10'000'000));
+    const copy_result ended = co_await copy_bidirectional(conn, *server, options);
+    sim_.expect(ended.in_order() || plan_.rough || stopping(), "a copy did not end in order");
+    if (!ended.in_order()) sim_.expect(!conn && !*server, "a broken copy left a connection");
+}
+
 // --- the server
 
 task<> echo_traffic::handler(tcp_stream conn) {
-    const auto style = static_cast<unsigned>(draw(0, 4));
+    const auto style = static_cast<unsigned>(draw(0, 5));
     while (co_await echo_once(conn, style)) {
         if (lot(0.05)) co_await pause();
     }
@@ -116,6 +148,11 @@ task<bool> echo_traffic::echo_once(tcp_stream& conn, unsigned style) {
         if (held.empty()) co_return true;
         co_return (co_await conn.send_all(std::move(held))).has_value();
     }
+    if (style == 4) {  // lends what the kernel may still read for a while
+        const auto got = co_await conn.recv_into(buffer);
+        if (!got) co_return false;
+        co_return (co_await lend(conn, std::span(buffer).first(*got))).has_value();
+    }
     auto chunk = co_await conn.recv();  // sends in parts
     if (!chunk) co_return false;
     for (auto rest = chunk->bytes(); !rest.empty();) {
@@ -124,6 +161,13 @@ task<bool> echo_traffic::echo_once(tcp_stream& conn, unsigned style) {
         rest = rest.subspan(*sent);
     }
     co_return true;
+}
+
+// What is stuck is given back only with the connection's end.
+task<result<std::size_t>> echo_traffic::lend(tcp_stream& conn, std::span<const std::byte> bytes) {
+    if (sim_.options().stuck_notice_rate == 0) co_return co_await conn.send_all_zero_copy(bytes);
+    co_return co_await with_timeout(std::chrono::milliseconds(draw(1, 500)),
+                                    conn.send_all_zero_copy(bytes));
 }
 
 // --- clients that are coroutines
@@ -199,6 +243,8 @@ task<result<std::size_t>> echo_traffic::send_some(session& s, std::span<const st
         co_return co_await with_timeout(std::chrono::microseconds(draw(1, 500)),
                                         s.stream.send_all(bytes));
     if (lot(0.3)) co_return co_await s.stream.send(bytes);
+    if (lot(0.2)) co_return co_await lend(s.stream, bytes);
+    if (lot(0.2)) co_return co_await s.stream.send_all(rx_buffer::copy_of(bytes));
     if (lot(0.3)) {
         const std::size_t half = bytes.size() / 2;
         const std::array pieces{bytes.first(half), bytes.subspan(half)};
@@ -325,6 +371,9 @@ void echo_traffic::check_peers() {
                         std::memcmp(got.data(), expected.data(), expected.size()) == 0,
                     "peer " + std::to_string(p.stream) + " got wrong bytes");
         checked_ += expected.size();
+        if (plan_.proxied && p.gentle && !stopping() && !home_.options().registered_descriptors)
+            sim_.expect(got.size() == p.sent || !p.who->saw_end() || p.who->error() != 0,
+                        "peer " + std::to_string(p.stream) + " heard a false end");
         if (plan_.rough || stopping()) continue;
         sim_.expect(p.who->error() == 0 && p.who->saw_end() && got.size() == p.sent,
                     "peer " + std::to_string(p.stream) + " sent " + std::to_string(p.sent) +

@@ -12,6 +12,7 @@
 
 #include "sim/sim_kernel.hpp"
 #include "sluice/endpoint.hpp"
+#include "sluice/listener.hpp"
 #include "sluice/nursery.hpp"
 #include "sluice/reactor.hpp"
 #include "sluice/task.hpp"
@@ -33,6 +34,7 @@ public:
         //! Clients may cancel sends, abort and vanish, and the network may reset connections.
         //! Without: every byte has to come back, and no operation may fail.
         bool rough = false;
+        bool proxied = false;  //!< clients come to a proxy, which connects to the server
         std::chrono::nanoseconds stop_after{0};  //!< request_stop() then; 0: when all is done
         bool abandon = false;                    //!< and abandon() with it
     };
@@ -63,7 +65,16 @@ private:
         bool gentle = true;  // it does nothing that breaks the stream
     };
 
+    //! A listening socket, and the coroutine that serves it until the drain.
+    struct entrance {
+        listener_group group;
+        tcp_listener listener;
+    };
+    std::unique_ptr<entrance> open();
+    void serve_at(entrance& e, task<> (echo_traffic::*handle)(tcp_stream));
+    task<> forward(tcp_stream conn);
     task<> handler(tcp_stream conn);
+    task<result<std::size_t>> lend(tcp_stream& conn, std::span<const std::byte> bytes);
     task<bool> echo_once(tcp_stream& conn, unsigned style);
 
     task<> clients_then_drain();
@@ -93,7 +104,8 @@ private:
     sim_kernel& sim_;
     reactor& home_;
     plan plan_;
-    endpoint at_;
+    endpoint at_;      // where clients connect
+    endpoint server_;  // where the proxy does
     bool stopped_ = false;
     std::vector<scripted> peers_;
     std::uint64_t checked_ = 0;

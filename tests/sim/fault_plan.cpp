@@ -11,8 +11,11 @@ namespace sluice::sim {
 namespace {
 
 bool receives(std::uint8_t opcode) noexcept { return opcode == IORING_OP_RECV; }
+bool sends_lent(std::uint8_t opcode) noexcept {
+    return opcode == IORING_OP_SEND_ZC || opcode == IORING_OP_SENDMSG_ZC;
+}
 bool sends(std::uint8_t opcode) noexcept {
-    return opcode == IORING_OP_SEND || opcode == IORING_OP_SENDMSG;
+    return opcode == IORING_OP_SEND || opcode == IORING_OP_SENDMSG || sends_lent(opcode);
 }
 
 // The first fault of `due` that `fits`, taken out of it.
@@ -43,7 +46,7 @@ bool fault_plan::possible(fault_kind kind, const fault_target& target) noexcept 
     switch (kind) {
         case fault_kind::none: return false;
         case fault_kind::no_buffers: return receives(target.opcode) && target.provided_buffers;
-        case fault_kind::no_memory: return receives(target.opcode);
+        case fault_kind::no_memory: return receives(target.opcode) || sends_lent(target.opcode);
         case fault_kind::short_transfer:
         case fault_kind::reset: return moves_bytes;
         case fault_kind::no_descriptors: return accepts;

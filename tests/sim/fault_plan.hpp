@@ -16,7 +16,7 @@ namespace sluice::sim {
 enum class fault_kind : unsigned char {
     none,
     no_buffers,      //!< a receive into provided buffers ends with ENOBUFS; no byte is lost
-    no_memory,       //!< a receive ends with ENOMEM; no byte is lost
+    no_memory,       //!< a receive, or a zero-copy send, ends with ENOMEM; no byte is lost
     short_transfer,  //!< a receive brings, or a send takes, a few bytes only
     late,            //!< the completion comes `delay` later
     cancelled,       //!< the request ends with ECANCELED by itself

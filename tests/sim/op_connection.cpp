@@ -86,6 +86,11 @@ outcome try_accept(sim_ring& ring, request& r) {
 int prepare_connect(sim_ring&, request& r) {
     if (r.sqe.len != 0 || r.sqe.buf_group != 0 || r.sqe.op_flags != 0 || r.sqe.file_index != 0)
         return -EINVAL;
+    if (r.sqe.addr != 0 && r.sqe.addr2 >= sizeof(sa_family_t) &&
+        reinterpret_cast<const sockaddr*>(r.sqe.addr)->sa_family == AF_UNSPEC) {
+        r.disconnects = true;
+        return 0;
+    }
     const auto address = read_address(reinterpret_cast<const sockaddr*>(r.sqe.addr),
                                       static_cast<socklen_t>(r.sqe.addr2));
     if (!address) return -EINVAL;
@@ -96,6 +101,7 @@ int prepare_connect(sim_ring&, request& r) {
 outcome try_connect(sim_ring& ring, request& r) {
     sim_socket* s = socket_of(r);
     if (s == nullptr) return outcome::finish(-ENOTSOCK);
+    if (r.disconnects) return outcome::finish(s->disconnect());
     if (!std::exchange(r.started, true)) {
         const int begun = s->start_connect(r.address);
         return begun == -EINPROGRESS ? outcome::wait(interest::output) : outcome::finish(begun);

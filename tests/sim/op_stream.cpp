@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! RECV, SEND, SENDMSG.
+//! RECV, SEND, SENDMSG, SEND_ZC, SENDMSG_ZC.
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -114,15 +114,17 @@ outcome try_receive(sim_ring& ring, request& r) {
     return r.multishot() ? receive_multishot(ring, r, *s) : receive_once(ring, r, *s);
 }
 
-int prepare_send(sim_ring&, request& r) {
-    if ((r.sqe.ioprio & ~IORING_RECVSEND_POLL_FIRST) != 0 || r.sqe.addr2 != 0) return -EINVAL;
+constexpr unsigned copying_flags = IORING_RECVSEND_POLL_FIRST;
+
+int take_bytes(request& r, unsigned known_flags) {
+    if ((r.sqe.ioprio & ~known_flags) != 0 || r.sqe.addr2 != 0) return -EINVAL;
     if (r.sqe.file_index != 0 || r.selects_buffer()) return -EINVAL;
     r.pieces.push_back({reinterpret_cast<void*>(r.sqe.addr), r.sqe.len});
     return 0;
 }
 
-int prepare_sendmsg(sim_ring&, request& r) {
-    if ((r.sqe.ioprio & ~IORING_RECVSEND_POLL_FIRST) != 0 || r.sqe.addr2 != 0) return -EINVAL;
+int take_message(request& r, unsigned known_flags) {
+    if ((r.sqe.ioprio & ~known_flags) != 0 || r.sqe.addr2 != 0) return -EINVAL;
     if (r.sqe.file_index != 0 || r.selects_buffer()) return -EINVAL;
     const auto* message = reinterpret_cast<const msghdr*>(r.sqe.addr);
     if (message == nullptr) return -EFAULT;
@@ -130,6 +132,43 @@ int prepare_sendmsg(sim_ring&, request& r) {
     if (message->msg_iovlen > IOV_MAX) return -EMSGSIZE;
     r.pieces.assign(message->msg_iov, message->msg_iov + message->msg_iovlen);
     return 0;
+}
+
+int prepare_send(sim_ring&, request& r) { return take_bytes(r, copying_flags); }
+int prepare_sendmsg(sim_ring&, request& r) { return take_message(r, copying_flags); }
+
+int lend(sim_ring& ring, request& r) {
+    if ((r.sqe.flags & IOSQE_CQE_SKIP_SUCCESS) != 0) return -EINVAL;
+    r.lent = std::make_shared<lent_memory>(ring, r);
+    return 0;
+}
+
+unsigned zero_copy_flags(const sim_ring& ring, bool may_be_fixed) noexcept {
+    unsigned flags = copying_flags;
+    if (ring.in().options.kernel.send_reports_use) flags |= IORING_SEND_ZC_REPORT_USAGE;
+    if (may_be_fixed) flags |= IORING_RECVSEND_FIXED_BUF;
+    return flags;
+}
+
+int prepare_send_zc(sim_ring& ring, request& r) {
+    const bool fixed = (r.sqe.ioprio & IORING_RECVSEND_FIXED_BUF) != 0;
+    if (const int failed = take_bytes(r, zero_copy_flags(ring, true)); failed != 0) return failed;
+    if (!fixed && r.sqe.buf_group != 0) return -EINVAL;
+    return lend(ring, r);
+}
+
+int prepare_sendmsg_zc(sim_ring& ring, request& r) {
+    const unsigned known = zero_copy_flags(ring, ring.in().options.kernel.fixed_vectors);
+    if (const int failed = take_message(r, known); failed != 0) return failed;
+    return lend(ring, r);
+}
+
+// Whether all of it lies in the fixed buffer that it names, if it does.
+bool in_place(const sim_ring& ring, const request& r) {
+    if ((r.sqe.ioprio & IORING_RECVSEND_FIXED_BUF) == 0) return true;
+    return std::all_of(r.pieces.begin(), r.pieces.end(), [&](const iovec& piece) {
+        return ring.fixed().contains(r.sqe.buf_group, piece);
+    });
 }
 
 // What is left to send, of the piece where that begins.
@@ -153,6 +192,7 @@ outcome end_send(sim_ring& ring, const request& r, int error) {
 outcome try_send(sim_ring& ring, request& r) {
     sim_socket* s = socket_of(r);
     if (s == nullptr) return outcome::finish(-ENOTSOCK);
+    if (r.zero_copy() && !in_place(ring, r)) return outcome::finish(-EFAULT);
     if (begins_with_waiting(r, interest::output)) return outcome::wait(interest::output);
     const bool can_wait = !has(r, MSG_DONTWAIT);
     if (!s->can_send_some()) {
@@ -164,7 +204,7 @@ outcome try_send(sim_ring& ring, request& r) {
         const auto rest = next_piece(r);
         if (rest.empty() && r.done != 0) break;
         const auto part = rest.first(next_length(ring, r, rest.size()));
-        const int sent = s->send(part);
+        const int sent = s->send(part, r.lent);
         if (sent == -EAGAIN && (r.done == 0 || has(r, MSG_WAITALL)) && can_wait)
             return outcome::wait(interest::output);
         if (sent < 0) return end_send(ring, r, sent);
@@ -182,5 +222,7 @@ outcome try_send(sim_ring& ring, request& r) {
 const operation_kind receive_operation{prepare_receive, try_receive, true, interest::input};
 const operation_kind send_operation{prepare_send, try_send, true, interest::output};
 const operation_kind sendmsg_operation{prepare_sendmsg, try_send, true, interest::output};
+const operation_kind send_zc_operation{prepare_send_zc, try_send, true, interest::output};
+const operation_kind sendmsg_zc_operation{prepare_sendmsg_zc, try_send, true, interest::output};
 
 }  // namespace sluice::sim

@@ -23,6 +23,8 @@ constexpr named_operation known[] = {
     {IORING_OP_RECV, "RECV", &receive_operation},
     {IORING_OP_SEND, "SEND", &send_operation},
     {IORING_OP_SENDMSG, "SENDMSG", &sendmsg_operation},
+    {IORING_OP_SEND_ZC, "SEND_ZC", &send_zc_operation},
+    {IORING_OP_SENDMSG_ZC, "SENDMSG_ZC", &sendmsg_zc_operation},
     {IORING_OP_SHUTDOWN, "SHUTDOWN", &shutdown_operation},
     {IORING_OP_CLOSE, "CLOSE", &close_operation},
     {IORING_OP_ASYNC_CANCEL, "ASYNC_CANCEL", &cancel_operation},

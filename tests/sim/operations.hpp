@@ -30,6 +30,8 @@ const char* operation_name(std::uint8_t opcode) noexcept;
 extern const operation_kind receive_operation;
 extern const operation_kind send_operation;
 extern const operation_kind sendmsg_operation;
+extern const operation_kind send_zc_operation;
+extern const operation_kind sendmsg_zc_operation;
 extern const operation_kind socket_operation;
 extern const operation_kind accept_operation;
 extern const operation_kind connect_operation;

@@ -14,6 +14,8 @@ profile kernel_6_1() noexcept {
     p.buffer_ring_inc = false;
     p.receive_limit = false;
     p.accept_nonempty = false;
+    p.send_reports_use = false;
+    p.fixed_vectors = false;
     p.shutdown_is_deferred = true;
     p.task_work_limit = 0;
     return p;

@@ -18,6 +18,8 @@ struct profile {
     bool buffer_ring_inc = true;        //!< IOU_PBUF_RING_INC (6.12)
     bool receive_limit = true;          //!< len and optlen of a multishot receive (6.17)
     bool accept_nonempty = true;        //!< F_SOCK_NONEMPTY of an accept; else it looks once more
+    bool send_reports_use = true;       //!< REPORT_USAGE of a zero-copy send (6.2)
+    bool fixed_vectors = true;          //!< a fixed buffer for SENDMSG_ZC (6.15)
     bool shutdown_is_deferred = false;  //!< SHUTDOWN goes to a worker thread, so it ends later
     unsigned task_work_limit = 20;      //!< completions of one enter that does not wait; 0: all
 };

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "runtime/uring.hpp"
+#include "sim/lent_memory.hpp"
 #include "sim/sim_address.hpp"
 #include "sim/sim_file.hpp"
 #include "sim/sqe_fields.hpp"
@@ -45,6 +46,8 @@ struct request final : readiness_waiter {
         put_off,  // an event will queue it
         held,     // done: an event will post the CQE; it can't be cancelled any more
         ending,   // cancelled: task work will post the CQE
+        lent,     // a zero-copy send whose first CQE was posted: the memory is in use
+        free,     // it is not any more: task work will post the notification
     };
 
     request(sim_ring& r, std::uint64_t number, const sqe_fields& entry)
@@ -61,6 +64,13 @@ struct request final : readiness_waiter {
     [[nodiscard]] bool multishot() const noexcept {
         return (sqe.opcode == IORING_OP_RECV && (sqe.ioprio & IORING_RECV_MULTISHOT) != 0) ||
                (sqe.opcode == IORING_OP_ACCEPT && (sqe.ioprio & IORING_ACCEPT_MULTISHOT) != 0);
+    }
+    [[nodiscard]] bool zero_copy() const noexcept {
+        return sqe.opcode == IORING_OP_SEND_ZC || sqe.opcode == IORING_OP_SENDMSG_ZC;
+    }
+    //! It can't be cancelled, or even found.
+    [[nodiscard]] bool notifies_only() const noexcept {
+        return state == phase::lent || state == phase::free;
     }
     [[nodiscard]] bool selects_buffer() const noexcept {
         return (sqe.flags & IOSQE_BUFFER_SELECT) != 0;
@@ -79,6 +89,8 @@ struct request final : readiness_waiter {
 
     // What was copied when the request was submitted.
     std::vector<iovec> pieces;
+    std::shared_ptr<lent_memory> lent;  // until the first CQE of a zero-copy send
+    bool disconnects = false;           // a connect to nobody
     sim_address address;
     unsigned descriptor_limit = 0;
     std::int64_t time = 0;  // of a timeout: a point in time

@@ -30,6 +30,13 @@ int sim_ring::register_call(unsigned opcode, void* argument, unsigned count) {
         case IORING_REGISTER_FILES2:
             if (argument == nullptr || count != sizeof(io_uring_rsrc_register)) return -EINVAL;
             return register_files(*static_cast<const io_uring_rsrc_register*>(argument));
+        case IORING_REGISTER_BUFFERS2:
+            if (argument == nullptr || count != sizeof(io_uring_rsrc_register)) return -EINVAL;
+            return register_fixed(*static_cast<const io_uring_rsrc_register*>(argument));
+        case IORING_REGISTER_BUFFERS_UPDATE:
+            if (argument == nullptr || count != sizeof(io_uring_rsrc_update2)) return -EINVAL;
+            return update_fixed(*static_cast<const io_uring_rsrc_update2*>(argument));
+        case IORING_UNREGISTER_BUFFERS: return fixed_.drop();
         case IORING_UNREGISTER_FILES:
             if (!files_.made()) return -ENXIO;
             files_.drop();
@@ -81,6 +88,20 @@ int sim_ring::register_files(const io_uring_rsrc_register& registration) {
     if (files_.made()) return -EBUSY;
     files_.make(std::vector<std::shared_ptr<sim_file>>(registration.nr));
     return 0;
+}
+
+// Sparse only: memory comes with updates.
+int sim_ring::register_fixed(const io_uring_rsrc_register& registration) {
+    if (registration.resv2 != 0 || registration.flags != IORING_RSRC_REGISTER_SPARSE ||
+        registration.data != 0)
+        return -EINVAL;
+    return fixed_.make(registration.nr);
+}
+
+int sim_ring::update_fixed(const io_uring_rsrc_update2& update) {
+    if (update.resv != 0 || update.resv2 != 0 || update.tags != 0 || update.nr != 1) return -EINVAL;
+    return fixed_.update(update.offset, *reinterpret_cast<const iovec*>(update.data),
+                         world_.options.lockable);
 }
 
 int sim_ring::register_file_array(const std::int32_t* descriptors, unsigned count) {

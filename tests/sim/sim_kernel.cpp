@@ -132,6 +132,11 @@ void sim_kernel::unmap(void* address, std::size_t) noexcept {
     memory_.erase(address);  // a mapping of a ring is not there: its pages are the ring's
 }
 
+int sim_kernel::duplicate(int fd) noexcept {
+    auto file = descriptors_.find(fd);
+    return file == nullptr ? -EBADF : descriptors_.install(std::move(file));
+}
+
 int sim_kernel::reserve_descriptor() noexcept {
     return descriptors_.install(std::make_shared<placeholder>(world_));
 }

@@ -87,6 +87,7 @@ public:
     int local_address(int fd, sockaddr* address, socklen_t& length) noexcept override;
     int peer_address(int fd, sockaddr* address, socklen_t& length) noexcept override;
     int close(int fd) noexcept override;
+    int duplicate(int fd) noexcept override;
     int reserve_descriptor() noexcept override;
     int accept(int fd) noexcept override;
     int make_blocking(int fd) noexcept override;

@@ -34,6 +34,12 @@ struct sim_options {
     double cancel_race_rate = 0.5;  //!< a cancel comes too late for a request that is about to end
     double overflow_ends_rate = 0.75;  //!< a multishot request ends when the CQ overflows
 
+    double copied_rate = 0.3;                   //!< a zero-copy send is reported as copied
+    double late_notice_rate = 0.5;              //!< its notification comes later than it could
+    std::int64_t late_notice_time = 2'000'000;  //!< at most
+    double stuck_notice_rate = 0;               //!< it does not come before the connection is reset
+    std::size_t lockable = std::size_t{1} << 30;  //!< RLIMIT_MEMLOCK, for fixed buffers
+
     std::uint64_t call_limit = 20'000'000;  //!< enters and looks at the clock; more is a livelock
 
     bool poison_returned_buffers = true;  //!< overwrites provided buffers that come back
@@ -52,6 +58,8 @@ inline sim_options quiet_options(profile kernel = kernel_6_18()) noexcept {
     o.reorder_rate = 0;
     o.cancel_race_rate = 0;
     o.overflow_ends_rate = 1;
+    o.copied_rate = 0;
+    o.late_notice_rate = 0;
     return o;
 }
 

@@ -39,7 +39,7 @@ unsigned feature_bits(const profile& p) noexcept {
 
 std::string request::describe() const {
     return "request " + std::to_string(id) + (multishot() ? ", multishot " : ", ") +
-           operation_name(sqe.opcode);
+           operation_name(sqe.opcode) + (notifies_only() ? ", accepted" : "");
 }
 
 void request::on_ready() { ring.queue(*this); }
@@ -203,7 +203,8 @@ void sim_ring::schedule(request& r, std::int64_t time, std::function<void(reques
 
 void sim_ring::queue(request& r) {
     if (r.file != nullptr) r.file->forget(r);
-    if (r.state != request::phase::held && r.state != request::phase::ending)
+    if (r.state != request::phase::held && r.state != request::phase::ending &&
+        r.state != request::phase::free)
         r.state = request::phase::queued;
     task_work_.push_back(r.id);
     queues_.set_task_run(true);
@@ -253,7 +254,41 @@ bool sim_ring::post_more(request& r, std::int32_t result, std::uint32_t flags) {
     return true;
 }
 
+// The first of two CQEs; the memory is free when nobody else refers to it.
+void sim_ring::accept(request& r, std::int32_t result, std::uint32_t flags) {
+    post(r, result, flags | IORING_CQE_F_MORE);
+    if (r.state == request::phase::held) --held_;
+    world_.clock.cancel(r.event);
+    r.state = request::phase::lent;
+    if (r.file != nullptr) r.file->forget(r);
+    const auto file = std::exchange(r.file, nullptr);
+    const auto lent = std::exchange(r.lent, nullptr);
+}
+
+void sim_ring::memory_free(std::uint64_t request_id, bool unchanged) {
+    request* r = find(request_id);
+    if (r == nullptr) return;
+    if (!unchanged)
+        world_.fail(r->describe() + ": its memory changed before the kernel had done with it");
+    r->state = request::phase::free;
+    std::int64_t delay = 0;
+    if (world_.random.chance(world_.options.late_notice_rate))
+        delay = world_.random.between(1, world_.options.late_notice_time);
+    schedule(*r, world_.clock.now() + delay, [this](request& released) { queue(released); });
+}
+
+// As in Linux, a send of which nothing went out counts as copied.
+std::int32_t sim_ring::notice_of(const request& r) {
+    if ((r.sqe.ioprio & IORING_SEND_ZC_REPORT_USAGE) == 0) return 0;
+    const bool copied = r.done == 0 || world_.random.chance(world_.options.copied_rate);
+    return copied ? static_cast<std::int32_t>(IORING_NOTIF_USAGE_ZC_COPIED) : 0;
+}
+
 void sim_ring::end(request& r, std::int32_t result, std::uint32_t flags) {
+    if (r.lent != nullptr) {
+        accept(r, result, flags);
+        return;
+    }
     if (result < 0 || (r.sqe.flags & IOSQE_CQE_SKIP_SUCCESS) == 0) post(r, result, flags);
     if (r.state == request::phase::held) --held_;
     world_.clock.cancel(r.event);
@@ -265,7 +300,7 @@ int sim_ring::cancel(const std::function<bool(const request&)>& matches, bool al
                      const request& self) {
     std::vector<request*> targets;
     for (const auto& [id, r] : requests_)
-        if (r.get() != &self && matches(*r)) targets.push_back(r.get());
+        if (r.get() != &self && !r->notifies_only() && matches(*r)) targets.push_back(r.get());
     if (!all) return targets.empty() ? -ENOENT : cancel_one(*targets.front());
     for (request* r : targets) cancel_one(*r);
     return static_cast<int>(targets.size());
@@ -313,6 +348,8 @@ void sim_ring::run_task_work(unsigned limit) {
         if (r == nullptr) continue;
         if (r->state == request::phase::ending)
             end(*r, r->cancelled_result(), 0);
+        else if (r->state == request::phase::free)
+            end(*r, notice_of(*r), IORING_CQE_F_NOTIF);
         else if (r->state == request::phase::held)
             end(*r, r->held.result, r->held.flags);
         else

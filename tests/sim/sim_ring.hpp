@@ -12,6 +12,7 @@
 
 #include "sim/buffer_group.hpp"
 #include "sim/descriptor_table.hpp"
+#include "sim/fixed_memory.hpp"
 #include "sim/network.hpp"
 #include "sim/registered_files.hpp"
 #include "sim/request.hpp"
@@ -59,6 +60,8 @@ public:
     // For the operations.
 
     [[nodiscard]] world& in() noexcept { return world_; }
+    [[nodiscard]] const world& in() const noexcept { return world_; }
+    [[nodiscard]] const fixed_memory& fixed() const noexcept { return fixed_; }
     [[nodiscard]] descriptor_table& descriptors() noexcept { return descriptors_; }
     [[nodiscard]] registered_files& files() noexcept { return files_; }
     [[nodiscard]] std::shared_ptr<sim_socket> make_socket(int family);
@@ -78,6 +81,8 @@ public:
     void end(request& r, std::int32_t result, std::uint32_t flags);
     //! Calls `fn` at a time, unless the request has ended before.
     void schedule(request& r, std::int64_t time, std::function<void(request&)> fn);
+    //! Nothing reads the memory of a zero-copy send any more.
+    void memory_free(std::uint64_t request_id, bool unchanged);
     //! Task work will try the request again.
     void queue(request& r);
 
@@ -100,6 +105,8 @@ private:
     void hold(request& r, const outcome& o);
     [[nodiscard]] std::optional<std::int64_t> held_until(const request& r) const;
     int cancel_one(request& target);
+    void accept(request& r, std::int32_t result, std::uint32_t flags);
+    [[nodiscard]] std::int32_t notice_of(const request& r);
     void post(request& r, std::int32_t result, std::uint32_t flags);
     void run_task_work(unsigned limit);
     std::uint64_t take_task_work();
@@ -108,12 +115,15 @@ private:
     int register_buffers(const io_uring_buf_reg& registration);
     int unregister_buffers(std::uint16_t id);
     int register_files(const io_uring_rsrc_register& registration);
+    int register_fixed(const io_uring_rsrc_register& registration);
+    int update_fixed(const io_uring_rsrc_update2& update);
     int register_file_array(const std::int32_t* descriptors, unsigned count);
 
     descriptor_table& descriptors_;
     network& net_;
     shared_queues queues_;
     registered_files files_;
+    fixed_memory fixed_;
     std::map<std::uint16_t, std::unique_ptr<buffer_group>> groups_;
     request_map requests_;  // by age
     std::vector<std::uint64_t> task_work_;

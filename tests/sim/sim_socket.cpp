@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sim/sim_socket.hpp"
 
-#include <netinet/tcp.h>
+#include <linux/tcp.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -113,10 +113,16 @@ int sim_socket::connect_result() {
     return -std::exchange(error_, 0);
 }
 
-int sim_socket::send(std::span<const std::byte> bytes) {
+int sim_socket::disconnect() {
+    if (queue_ != nullptr || attempt_ != nullptr) return -EOPNOTSUPP;  // not simulated
+    if (connection_ != nullptr) connection_->disconnect(end_);
+    return 0;
+}
+
+int sim_socket::send(std::span<const std::byte> bytes, const std::shared_ptr<lent_memory>& lent) {
     if (attempt_ != nullptr) return -EAGAIN;
     if (connection_ == nullptr) return error_ != 0 ? -std::exchange(error_, 0) : -EPIPE;
-    return connection_->send(end_, bytes);
+    return connection_->send(end_, bytes, lent);
 }
 
 bool sim_socket::can_send_some() const noexcept {
@@ -175,6 +181,7 @@ int sim_socket::give_info(void* value, socklen_t& length) const {
         info.tcpi_state = state_established;
     else
         info.tcpi_state = queue_ != nullptr ? state_listen : state_close;
+    if (connected) info.tcpi_notsent_bytes = static_cast<std::uint32_t>(connection_->unsent(end_));
     info.tcpi_snd_mss = info.tcpi_rcv_mss = usual_segment;
     info.tcpi_rtt = static_cast<std::uint32_t>(2 * world_.options.latency_min / 1000);
     return give_option(&info, sizeof info, value, length);

@@ -34,7 +34,11 @@ public:
     int start_connect(const sim_address& to);
     int connect_result();
 
-    int send(std::span<const std::byte> bytes);
+    //! connect(2) to AF_UNSPEC: dissolves the connection, with a reset for the peer.
+    int disconnect();
+
+    //! `lent`: the bytes stay where they are, and this is kept until they have arrived.
+    int send(std::span<const std::byte> bytes, const std::shared_ptr<lent_memory>& lent = {});
     //! Whether send() would give something else than EAGAIN; ready() wants more room than that.
     [[nodiscard]] bool can_send_some() const noexcept;
     int receive(std::span<std::byte> to);

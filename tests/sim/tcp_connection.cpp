@@ -32,14 +32,17 @@ int tcp_connection::take_error(end_of e) noexcept {
     return std::exchange(ends_[index(e)].error, 0);
 }
 
-int tcp_connection::send(end_of e, std::span<const std::byte> bytes) {
+int tcp_connection::send(end_of e, std::span<const std::byte> bytes,
+                         const std::shared_ptr<lent_memory>& lent) {
     end& self = ends_[index(e)];
     if (self.error != 0) return -take_error(e);
     if (self.end_sent || self.reset) return -EPIPE;
     if (bytes.empty()) return 0;
     const std::size_t count = std::min({bytes.size(), out(e).room(), std::size_t{INT_MAX}});
     if (count == 0) return -EAGAIN;
-    out(e).write(bytes.first(count));
+    out(e).write(bytes.first(count), lent);
+    if (lent != nullptr && world_.random.chance(world_.options.stuck_notice_rate))
+        self.stuck.push_back(lent);
     expect_arrival(other(e));
     return static_cast<int>(count);
 }
@@ -88,10 +91,21 @@ void tcp_connection::close(end_of e, bool with_reset) {
 // This end is gone and says so with a reset behind what is on its way.
 void tcp_connection::abort(end_of e) {
     ends_[index(e)].reset = true;
+    ends_[index(e)].stuck.clear();
     in(e).cut();
     out(e).write_reset();
     expect_arrival(e);
     expect_arrival(other(e));
+}
+
+void tcp_connection::disconnect(end_of e) {
+    end& self = ends_[index(e)];
+    if (self.reset) return;
+    abort(e);
+    self.error = ECONNRESET;
+    if (self.observer == nullptr) return;
+    self.observer->on_readable();
+    if (self.observer != nullptr) self.observer->on_writable();
 }
 
 void tcp_connection::reset_by_network() {
@@ -101,6 +115,7 @@ void tcp_connection::reset_by_network() {
 void tcp_connection::become_reset(end_of e, int error) {
     end& self = ends_[index(e)];
     out(e).cut();
+    self.stuck.clear();
     expect_arrival(other(e));
     if (std::exchange(self.reset, true) || self.closed) return;
     self.error = error;
@@ -140,7 +155,7 @@ void tcp_connection::arrive(end_of receiver) {
     if (what == byte_pipe::arrival::reset) {
         // CLOSE_WAIT: the peer had ended its side, this one had not.
         become_reset(receiver, had_ended && !self.end_sent ? EPIPE : ECONNRESET);
-    } else if (self.closed) {
+    } else if (self.closed || (self.read_shut && self.end_sent)) {
         if (what == byte_pipe::arrival::data && !std::exchange(self.told_reset, true))
             abort(receiver);
     } else if (self.observer != nullptr) {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "sim/byte_pipe.hpp"
 #include "sim/sim_address.hpp"
@@ -52,13 +53,17 @@ public:
     void hold_until(std::int64_t time) noexcept;
 
     //! The bytes that the send buffer took; EAGAIN when it is full, EPIPE, ECONNRESET.
-    int send(end_of e, std::span<const std::byte> bytes);
+    //! `lent` is kept until the bytes have arrived, or longer: sim_options::stuck_notice_rate.
+    int send(end_of e, std::span<const std::byte> bytes,
+             const std::shared_ptr<lent_memory>& lent = {});
     //! 0 at the end of the stream; EAGAIN when there is nothing, ECONNRESET, EPIPE.
     int receive(end_of e, std::span<std::byte> to);
     //! SHUT_RD, SHUT_WR, SHUT_RDWR; ENOTCONN after a reset.
     int shutdown(end_of e, int how);
     //! The last close: a reset when asked for or when bytes were left unread, else an orderly end.
     void close(end_of e, bool with_reset);
+    //! Ends it at once, the descriptor stays: the peer is told with a reset.
+    void disconnect(end_of e);
     //! The network resets the connection; both ends get to know at once.
     void reset_by_network();
 
@@ -69,6 +74,8 @@ public:
     //! F_SOCK_NONEMPTY: bytes, or the end of the stream, are there to be read.
     [[nodiscard]] bool more_to_read(end_of e) const noexcept;
     [[nodiscard]] bool was_reset(end_of e) const noexcept { return ends_[index(e)].reset; }
+    //! Bytes sent that the other end has not got yet.
+    [[nodiscard]] std::size_t unsent(end_of e) const noexcept { return out(e).unarrived(); }
     //! SO_ERROR: takes the pending error, a positive errno.
     int take_error(end_of e) noexcept;
 
@@ -82,6 +89,7 @@ private:
         bool read_shut = false;   // SHUT_RD
         bool reset = false;       // no longer connected
         bool told_reset = false;  // it has answered data after close with a reset
+        std::vector<std::shared_ptr<lent_memory>> stuck;  // goes only with a reset
     };
     static constexpr std::size_t index(end_of e) noexcept { return static_cast<std::size_t>(e); }
     byte_pipe& out(end_of e) noexcept { return pipes_[index(e)]; }

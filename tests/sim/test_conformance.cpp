@@ -375,3 +375,202 @@ TEST_CASE("conformance: the completion queue overflows, and nothing is lost or r
         CHECK(!r.rings().overflowed());
     });
 }
+
+TEST_CASE("conformance: a zero-copy send is accepted, then released") {
+    on_each_kernel([](sluice::detail::kernel& k) {
+        raw_ring r(k);
+        const auto pair = connect_pair(k, r);
+        const std::string text(10'000, 'z');
+        io_uring_prep_send_zc(&r.next(5), pair.client, text.data(), text.size(), MSG_NOSIGNAL, 0);
+        const completion accepted = r.take(5);
+        CHECK(accepted.result == 10'000);
+        CHECK(accepted.more());
+        CHECK((accepted.flags & IORING_CQE_F_NOTIF) == 0);
+        std::string got(text.size(), '\0');
+        io_uring_prep_recv(&r.next(6), pair.server, got.data(), got.size(), MSG_WAITALL);
+        CHECK(r.take(6).result == 10'000);
+        CHECK(got == text);
+        const completion released = r.take(5);
+        CHECK((released.flags & IORING_CQE_F_NOTIF) != 0);
+        CHECK(!released.more());
+        k.close(pair.client);
+        k.close(pair.server);
+    });
+}
+
+TEST_CASE("conformance: a zero-copy send to a bad descriptor or a closed side has both ends, too") {
+    on_each_kernel([](sluice::detail::kernel& k) {
+        raw_ring r(k);
+        const auto pair = connect_pair(k, r);
+        const auto expect = [&](int fd, int error) {
+            io_uring_prep_send_zc(&r.next(5), fd, "abc", 3, MSG_NOSIGNAL, 0);
+            const completion failed = r.take(5);
+            CHECK(failed.result == error);
+            CHECK(failed.more());
+            const completion released = r.take(5);
+            CHECK((released.flags & IORING_CQE_F_NOTIF) != 0);
+            CHECK(!released.more());
+        };
+        expect(-1, -EBADF);
+        io_uring_prep_shutdown(&r.next(6), pair.client, SHUT_WR);
+        CHECK(r.take(6).result == 0);
+        expect(pair.client, -EPIPE);
+        k.close(pair.client);
+        k.close(pair.server);
+    });
+}
+
+namespace {
+
+//! Accepted, and more than the peer takes without reading.
+struct held_send {
+    held_send(sluice::detail::kernel& kernel, raw_ring& on)
+        : k(kernel), r(on), pair(connect_pair(kernel, on)) {
+        const int little = 4096;
+        const int much = 1 << 20;
+        CHECK(k.set_option(pair.server, SOL_SOCKET, SO_RCVBUF, &little, sizeof little) == 0);
+        CHECK(k.set_option(pair.client, SOL_SOCKET, SO_SNDBUF, &much, sizeof much) == 0);
+        io_uring_prep_send_zc(&r.next(5), pair.client, text.data(), text.size(),
+                              MSG_NOSIGNAL | MSG_WAITALL, 0);
+        CHECK(r.take(5).result == static_cast<int>(text.size()));
+    }
+    void disconnect() {
+        static const sockaddr nobody{AF_UNSPEC, {}};
+        io_uring_prep_connect(&r.next(8), pair.client, &nobody, sizeof nobody);
+        CHECK(r.take(8).result == 0);
+    }
+    void check_released() {
+        const completion released = r.take(5);
+        CHECK((released.flags & IORING_CQE_F_NOTIF) != 0);
+        CHECK(!released.more());
+    }
+    //! Reads until an error or the end; gives how that came.
+    int read_to_the_end(int fd) {
+        for (;;) {
+            io_uring_prep_recv(&r.next(9), fd, buffer.data(), buffer.size(), 0);
+            const int got = r.take(9).result;
+            if (got <= 0) return got;
+            all += static_cast<std::size_t>(got);
+        }
+    }
+
+    sluice::detail::kernel& k;
+    raw_ring& r;
+    connected_pair pair;
+    std::string text = std::string(256 * 1024, 'h');
+    std::array<char, 16 * 1024> buffer{};
+    std::size_t all = 0;
+};
+
+}  // namespace
+
+TEST_CASE("conformance: what ends a zero-copy send that nobody reads, and what does not") {
+    on_each_kernel([](sluice::detail::kernel& k) {
+        raw_ring r(k);
+        held_send h(k, r);
+        r.cancel(5, 9);
+        CHECK(r.take(9).result == -ENOENT);
+        io_uring_prep_shutdown(&r.next(7), h.pair.client, SHUT_RDWR);
+        CHECK(r.take(7).result == 0);
+        CHECK(r.enter(1, 20).empty());
+        h.disconnect();
+        h.check_released();
+        CHECK(h.read_to_the_end(h.pair.server) == -ECONNRESET);
+        CHECK(h.all < h.text.size());
+        k.close(h.pair.client);
+        k.close(h.pair.server);
+    });
+}
+
+TEST_CASE("conformance: a held zero-copy send ends when the peer reads, behind it the stream") {
+    on_each_kernel([](sluice::detail::kernel& k) {
+        raw_ring r(k);
+        held_send h(k, r);
+        io_uring_prep_shutdown(&r.next(7), h.pair.client, SHUT_RDWR);
+        CHECK(r.take(7).result == 0);
+        CHECK(h.read_to_the_end(h.pair.server) == 0);
+        CHECK(h.all == h.text.size());
+        h.check_released();
+        k.close(h.pair.client);
+        k.close(h.pair.server);
+    });
+}
+
+TEST_CASE("conformance: a held zero-copy send ends with a reset, from either side") {
+    on_each_kernel([](sluice::detail::kernel& k) {
+        raw_ring r(k);
+        {
+            held_send h(k, r);
+            reset_on_close(k, h.pair.client);
+            h.check_released();
+            k.close(h.pair.server);
+        }
+        held_send h(k, r);
+        reset_on_close(k, h.pair.server);
+        h.check_released();
+        k.close(h.pair.client);
+    });
+}
+
+TEST_CASE("conformance: a receive that waits when its socket is disconnected") {
+    on_each_kernel([](sluice::detail::kernel& k) {
+        raw_ring r(k);
+        held_send h(k, r);
+        io_uring_prep_recv(&r.next(6), h.pair.client, h.buffer.data(), h.buffer.size(), 0);
+        CHECK(r.enter(1, 20).empty());
+        h.disconnect();
+        CHECK(r.take(6).result <= 0);  // it ends; with what, differs
+        h.check_released();
+        io_uring_prep_send(&r.next(6), h.pair.client, "x", 1, MSG_NOSIGNAL);
+        CHECK(r.take(6).result < 0);
+        k.close(h.pair.client);
+        k.close(h.pair.server);
+    });
+}
+
+TEST_CASE("conformance: fixed buffers") {
+    on_each_kernel([](sluice::detail::kernel& k) {
+        raw_ring r(k);
+        const auto pair = connect_pair(k, r);
+        std::string memory(20'000, 'f');
+        iovec vector{memory.data(), memory.size()};
+        io_uring_rsrc_register table{};
+        table.nr = 4;
+        table.flags = IORING_RSRC_REGISTER_SPARSE;
+        io_uring_rsrc_update2 update{};
+        update.offset = 2;
+        update.nr = 1;
+        update.data = reinterpret_cast<std::uint64_t>(&vector);
+        const auto change = [&] {
+            return r.rings().register_call(IORING_REGISTER_BUFFERS_UPDATE, &update, sizeof update);
+        };
+        CHECK(change() == -ENXIO);
+        CHECK(r.rings().register_call(IORING_REGISTER_BUFFERS2, &table, sizeof table) == 0);
+        CHECK(r.rings().register_call(IORING_REGISTER_BUFFERS2, &table, sizeof table) == -EBUSY);
+        const auto send = [&](unsigned index, std::size_t offset, std::size_t size) {
+            io_uring_sqe& sqe = r.next(5);
+            io_uring_prep_send_zc_fixed(&sqe, pair.client, memory.data() + offset, size,
+                                        MSG_NOSIGNAL, 0, index);
+            const completion first = r.take(5);
+            CHECK(first.more());
+            if (first.result > 0) {
+                std::string got(size, '\0');
+                io_uring_prep_recv(&r.next(6), pair.server, got.data(), size, MSG_WAITALL);
+                CHECK(r.take(6).result == static_cast<int>(size));
+                CHECK(got == memory.substr(offset, size));
+            }
+            CHECK((r.take(5).flags & IORING_CQE_F_NOTIF) != 0);
+            return first.result;
+        };
+        CHECK(send(2, 0, 100) == -EFAULT);
+        CHECK(change() == 1);
+        CHECK(send(2, 5000, 3000) == 3000);
+        CHECK(send(2, 19'000, 1001) == -EFAULT);
+        CHECK(send(1, 0, 100) == -EFAULT);
+        vector = {};
+        CHECK(change() == 1);
+        CHECK(send(2, 0, 100) == -EFAULT);
+        k.close(pair.client);
+        k.close(pair.server);
+    });
+}

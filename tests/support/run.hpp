@@ -12,6 +12,7 @@
 #include "sluice/task.hpp"
 #include "sluice/test.hpp"
 #include "sluice/timeout.hpp"
+#include "support/mode.hpp"
 
 namespace sluice::testing {
 
@@ -25,7 +26,7 @@ using test::detail::guard;
 //! Makes a reactor on this thread; fails the test, with the cause, where there can be none.
 inline std::unique_ptr<reactor> make_reactor(const reactor_options& options = {},
                                              unsigned index = 0) {
-    auto made = reactor::create(options, index);
+    auto made = reactor::create(in_mode_under_test(options), index);
     if (!made) FAIL("no reactor: " << explain_ring_error(made.error()));
     return std::move(*made);
 }

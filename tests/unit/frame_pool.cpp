@@ -145,7 +145,7 @@ TEST_CASE("frame_pool: without a pool blocks come from malloc and need none to b
 TEST_CASE("frame_pool: a block freed on another thread comes home at collect()") {
     current_pool pool;
     void* block = frame_pool::allocate(100);
-    void* big = frame_pool::allocate(10'000);
+    void* big = frame_pool::allocate(30'000);
     const auto pooled = pool->pooled();
     free_elsewhere(block);
     free_elsewhere(big);
@@ -161,7 +161,7 @@ TEST_CASE("frame_pool: a block freed on another thread comes home at collect()")
 TEST_CASE("frame_pool: a block freed on a thread with a pool of its own goes to its own home") {
     current_pool pool;
     void* block = frame_pool::allocate(100);
-    void* big = frame_pool::allocate(10'000);
+    void* big = frame_pool::allocate(30'000);
     const auto pooled = pool->pooled();
     std::thread([&] {
         current_pool other;
@@ -193,12 +193,12 @@ TEST_CASE("frame_pool: it outlives retire() until the last block is back") {
         current_pool pool;
         std::vector<void*> blocks;
         for (int i = 0; i < 5; ++i) blocks.push_back(frame_pool::allocate(100));
-        blocks.push_back(frame_pool::allocate(10'000));
+        blocks.push_back(frame_pool::allocate(30'000));
         free_elsewhere(blocks.back());  // before, after, big and small: all ways
         blocks.pop_back();
         free_elsewhere(blocks.back());
         blocks.pop_back();
-        blocks.push_back(frame_pool::allocate(20'000));
+        blocks.push_back(frame_pool::allocate(60'000));
         pool.retire();
         const auto with_pool = live_allocations();
         while (!blocks.empty()) {

@@ -215,11 +215,13 @@ TEST_CASE("reactor: posts from other threads wake it and all run, on its thread"
 
 TEST_CASE("reactor: each single post wakes it") {
     std::promise<reactor*> made;
-    std::thread owner([&made] {
+    std::promise<void> last_post_returned;
+    std::thread owner([&] {
         const auto home = make_reactor();
         home->spawn([]() -> task<> { static_cast<void>(co_await sleep_for(1h)); });
         made.set_value(home.get());
         home->run();
+        last_post_returned.get_future().wait();
     });
     reactor* home = made.get_future().get();
     for (int i = 0; i < 200; ++i) {
@@ -230,6 +232,7 @@ TEST_CASE("reactor: each single post wakes it") {
         CHECK(future.get() == i);
     }
     home->post([home] { home->request_stop(); });
+    last_post_returned.set_value();
     owner.join();
 }
 

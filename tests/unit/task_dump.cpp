@@ -14,6 +14,7 @@
 #include "runtime/source_name.hpp"
 #include "sluice/cpu_set.hpp"
 #include "sluice/draining.hpp"
+#include "sluice/event.hpp"
 #include "sluice/fiber.hpp"
 #include "sluice/nursery.hpp"
 #include "sluice/or_return.hpp"
@@ -44,12 +45,12 @@ task<> sleeper(std::chrono::nanoseconds time, unsigned* line) {
 
 task<> awaits_sleeper(unsigned* line, unsigned* own) {
     *own = std::source_location::current().line() + 1;
-    co_await sleeper(1h, line);
+    co_await sleeper(1h + 5s, line);
 }
 
-task<result<void>> limited_body() { co_return co_await sleep_for(1h); }
+task<result<void>> limited_body() { co_return co_await sleep_for(1h + 5s); }
 
-task<> limited() { static_cast<void>(co_await with_timeout(2h, limited_body())); }
+task<> limited() { static_cast<void>(co_await with_timeout(2h + 5s, limited_body())); }
 
 task<> stays_ready() { co_await yield(); }
 
@@ -72,7 +73,7 @@ TEST_CASE("task dump: a chain of awaits is a tree, with function, line, cause an
         const task_entry& inner = outer.children[0];
         CHECK(contains(inner.function, "sleeper"));
         CHECK(inner.line == line);
-        CHECK(contains(inner.waits_for, "sleep, 3599.99"));
+        CHECK(contains(inner.waits_for, "sleep, 360"));
         CHECK(inner.waiting >= 1ms);
         CHECK(inner.waiting < 1min);
         CHECK(inner.children.empty());
@@ -98,37 +99,54 @@ TEST_CASE("task dump: a limit shows what it limits, with the time that is left")
         const std::string text = dump_tasks(home).to_string();
         home.request_stop();
         INFO(text);
-        CHECK(contains(text, "for a task, 7199.99"));
+        CHECK(contains(text, "for a task, 720"));
         CHECK(contains(text, "limited_body"));
-        CHECK(contains(text, "sleep, 3599.99"));
+        CHECK(contains(text, "sleep, 360"));
+    });
+}
+
+TEST_CASE(
+    "task dump: a limit that has passed says that it waits for the end of what it cancelled") {
+    event over;
+    run([&over](reactor& home) -> task<> {
+        home.spawn([&over]() -> task<> {
+            static_cast<void>(co_await with_timeout(1ms, shielded(over.wait())));
+        });
+        static_cast<void>(co_await sleep_for(2ms));
+        const std::string text = dump_tasks(home).to_string();
+        over.set();
+        INFO(text);
+        CHECK(contains(text, ", cancelled"));
     });
 }
 
 TEST_CASE("task dump: combinators show what they combine") {
-    run([](reactor& home) -> task<> {
+    event over;
+    run([&over](reactor& home) -> task<> {
         home.spawn([]() -> task<> {
-            static_cast<void>(co_await when_all(limited_body(), sleep_for(4h)));
+            static_cast<void>(co_await when_all(limited_body(), sleep_for(4h + 5s)));
         });
         home.spawn([]() -> task<> {
-            static_cast<void>(co_await when_any(sleep_for(5h), until_draining()));
+            static_cast<void>(co_await when_any(sleep_for(5h + 5s), until_draining()));
         });
-        home.spawn([]() -> task<> {
-            static_cast<void>(co_await shielded(with_timeout(7ms, sleep_for(6h))));
+        home.spawn([&over]() -> task<> {
+            static_cast<void>(co_await shielded(with_timeout(6h + 5s, over.wait())));
         });
         home.spawn([]() -> task<result<void>> {
-            co_await or_return(sleep_for(8h));
+            co_await or_return(sleep_for(8h + 5s));
             co_return result<void>{};
         });
         static_cast<void>(co_await sleep_for(1ms));
         const std::string text = dump_tasks(home).to_string();
         home.request_stop();
+        over.set();
         INFO(text);
         CHECK(contains(text, "limited_body"));
-        CHECK(contains(text, "sleep, 14399.99"));
-        CHECK(contains(text, "sleep, 17999.99"));
+        CHECK(contains(text, "sleep, 1440"));
+        CHECK(contains(text, "sleep, 1800"));
         CHECK(contains(text, "drain"));
-        CHECK(contains(text, "sleep, 21599.99"));
-        CHECK(contains(text, "sleep, 28799.99"));
+        CHECK(contains(text, ", 2160"));
+        CHECK(contains(text, "sleep, 2880"));
         CHECK_FALSE(contains(text, "says nothing of itself"));
     });
 }
@@ -136,7 +154,7 @@ TEST_CASE("task dump: combinators show what they combine") {
 namespace {
 void deep_in_a_fiber(unsigned* line) {
     *line = std::source_location::current().line() + 1;
-    fiber::await(sleep_for(9h));
+    fiber::await(sleep_for(9h + 5s));
 }
 }  // namespace
 
@@ -148,7 +166,7 @@ TEST_CASE("task dump: a fiber is shown with its name, and the place in which it 
         const std::string text = dump_tasks(home).to_string();
         home.request_stop();
         INFO(text);
-        CHECK(contains(text, "sleep, 32399.99"));
+        CHECK(contains(text, "sleep, 3240"));
         CHECK(contains(text, "on fiber \"parser\", in sluice::"));
         CHECK(contains(text, "deep_in_a_fiber ("));
         CHECK(contains(text, "task_dump.cpp:" + std::to_string(line) + ")"));
@@ -160,7 +178,7 @@ TEST_CASE("task dump: nurseries show their children, oldest first, wherever they
         home.spawn([]() -> task<> {
             static_cast<void>(co_await with_nursery([](nursery& scope) -> task<> {
                 scope.spawn(limited);
-                scope.spawn([] { return sleep_for(3h); });
+                scope.spawn([] { return sleep_for(3h + 5s); });
                 co_await yield();
             }));
         });
@@ -171,7 +189,8 @@ TEST_CASE("task dump: nurseries show their children, oldest first, wherever they
         INFO(text);
         CHECK(contains(text, "the 2 children of a nursery"));
         CHECK(contains(text, "sluice::with_nursery ("));
-        CHECK(text.find("limited_body") < text.find("sleep, 10799.9"));
+        REQUIRE(contains(text, "sleep, 1080"));
+        CHECK(text.find("limited_body") < text.find("sleep, 1080"));
     });
 }
 

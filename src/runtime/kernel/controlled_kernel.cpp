@@ -101,6 +101,7 @@ public:
         return below_.peer_address(fd, address, length);
     }
     int close(int fd) noexcept override { return below_.close(fd); }
+    int duplicate(int fd) noexcept override { return below_.duplicate(fd); }
     int reserve_descriptor() noexcept override { return below_.reserve_descriptor(); }
     int accept(int fd) noexcept override { return below_.accept(fd); }
     int make_blocking(int fd) noexcept override { return below_.make_blocking(fd); }

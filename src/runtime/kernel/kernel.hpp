@@ -55,6 +55,8 @@ public:
     virtual int local_address(int fd, sockaddr* address, socklen_t& length) noexcept = 0;
     virtual int peer_address(int fd, sockaddr* address, socklen_t& length) noexcept = 0;
     virtual int close(int fd) noexcept = 0;
+    //! A second descriptor of the same file: fcntl(2), F_DUPFD_CLOEXEC.
+    virtual int duplicate(int fd) noexcept = 0;
     //! A descriptor whose only use is to be given up when there are no others.
     virtual int reserve_descriptor() noexcept = 0;
     //! Accepts one waiting connection, or -EAGAIN: poll(2), accept4(2).

@@ -100,6 +100,7 @@ public:
         return checked(::getpeername(fd, address, &length));
     }
     int close(int fd) noexcept override { return checked(::close(fd)); }
+    int duplicate(int fd) noexcept override { return checked(::fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
     int reserve_descriptor() noexcept override {
         return checked(::open("/dev/null", O_RDONLY | O_CLOEXEC));
     }

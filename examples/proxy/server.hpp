@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The proxy itself.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <sluice/sluice.hpp>
+
+#include "options.hpp"
+#include "upstreams.hpp"
+
+namespace proxy {
+
+//! What one reactor has done so far.
+struct figures {
+    std::uint64_t served = 0;    // that have reached an upstream
+    std::uint64_t refused = 0;   // that have not
+    std::uint64_t failures = 0;  // of upstreams
+    sluice::copy_counts bytes;   // from clients to upstreams, and back
+    std::uint64_t turns = 0;
+    std::uint64_t enters = 0;
+    std::uint64_t enobufs = 0;
+    std::uint64_t capped = 0;
+
+    figures& operator+=(const figures& o) noexcept;
+};
+
+//! Apart from each other, since each is written by another core.
+struct alignas(64) core {
+    figures done;
+};
+
+//! All reactors' share of one proxy.
+class server {
+public:
+    server(const options& o, sluice::service& service, const sluice::listener_group& listeners)
+        : options_(o),
+          service_(service),
+          listeners_(listeners),
+          upstreams_(o.upstreams, o.by),
+          cores_(service.reactors()) {}
+
+    //! What runs on each reactor.
+    sluice::task<> run(sluice::reactor& home);
+
+    //! Of all reactors. To be called when the service has ended.
+    [[nodiscard]] figures total() const;
+
+    //! Whether a reactor could not do its share; the reason has been printed.
+    [[nodiscard]] bool failed() const { return failed_; }
+
+private:
+    //! A connection to an upstream.
+    struct reached {
+        upstreams::place place;
+        sluice::tcp_stream stream;
+    };
+
+    sluice::task<> client(sluice::tcp_stream conn, figures& mine);
+    sluice::task<sluice::result<reached>> reach(sluice::reactor& home, figures& mine);
+    void refuse(sluice::tcp_stream& conn, const boost::system::error_code& why, figures& mine);
+    sluice::task<> print(sluice::reactor& home);
+    void announce() const;
+    void fail(const std::string& why);
+    figures now_of(sluice::reactor& home) const;
+
+    const options& options_;
+    sluice::service& service_;
+    const sluice::listener_group& listeners_;
+    upstreams upstreams_;
+    std::vector<core> cores_;
+    std::atomic<std::size_t> started_{0};
+    std::atomic<bool> failed_{false};
+    std::atomic<std::int64_t> next_complaint_{0};  // about refused clients, see refuse()
+};
+
+}  // namespace proxy
