@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""sluice-proxy: every byte between clients and upstreams; upstreams that fail and come back; balance;
-slow receivers; options, and the end."""
+"""sluice-proxy: every byte between clients and upstreams; upstreams that fail and come back;
+balance; slow receivers; options, and the end."""
 
 import contextlib
 import re
@@ -309,7 +309,8 @@ def resets(settings):
 
 def idle(settings):
     with Server(settings) as echo, \
-            Proxy(settings, [echo.port], "--idle-timeout", "700ms") as proxy, proxy.connect() as silent, proxy.connect() as active:
+            Proxy(settings, [echo.port], "--idle-timeout", "700ms") as proxy, \
+            proxy.connect() as silent, proxy.connect() as active:
         demo.ping(silent)
         begin = time.monotonic()
         while time.monotonic() - begin < 1.5:
