@@ -332,7 +332,7 @@ def stopped_under_load(settings):
     with Server(settings) as echo, \
             Proxy(settings, [echo.port], "--drain-timeout", "60s") as proxy, \
             Load(settings, proxy, "--connections", 50, "--message-size", "4k", "--duration",
-                 "1500ms") as client:
+                 "3s") as client:
         proxy.until("50 connections", lambda connections, *_: connections == 50)
         proxy.signal()
         check(client.results(30 * settings.patience)["verified"], client.both())
