@@ -19,6 +19,8 @@
 #include "sluice/failure.hpp"
 #include "sluice/features.hpp"
 #include "sluice/fiber.hpp"
+#include "sluice/file.hpp"
+#include "sluice/file_writer.hpp"
 #include "sluice/gather.hpp"
 #include "sluice/idle_timer.hpp"
 #include "sluice/latch.hpp"

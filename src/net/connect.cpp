@@ -9,6 +9,7 @@
 #include "net/connection.hpp"
 #include "net/descriptor_budget.hpp"
 #include "net/net_context.hpp"
+#include "runtime/request.hpp"
 #include "sluice/task_dump.hpp"
 #include "sluice/tcp_stream.hpp"
 #include "sluice/this_coro.hpp"
@@ -20,44 +21,12 @@ namespace {
 
 using detail::net_context;
 using detail::operation;
-
-//! A one-shot request that a coroutine waits for; a stop cancels it. Gives result or -errno.
-class request : public detail::waiter, protected operation {
-public:
-    bool await_ready() const noexcept { return false; }
-    bool await_suspend(std::coroutine_handle<> h, const environment& env) noexcept {
-        if (env.stop.stop_requested()) {
-            answer_ = -ECANCELED;
-            yield(h, env);
-            return true;
-        }
-        wait(h, env);
-        net_.io().submit(*this);
-        return true;
-    }
-    int await_resume() const noexcept { return answer_; }
-    void on_stop() noexcept override { net_.io().cancel(*this); }
-
-protected:
-    request(net_context& net, prepare_function prepare) noexcept
-        : operation(prepare, complete), net_(net) {}
-
-    net_context& net_;
-
-private:
-    static void complete(operation& op, std::int32_t result, std::uint32_t) noexcept {
-        auto& self = static_cast<request&>(op);
-        // A request that a worker thread carried out is interrupted instead of cancelled.
-        self.answer_ = self.cancelling() && result == -EINTR ? -ECANCELED : result;
-        self.wake();
-    }
-    int answer_ = 0;
-};
+using detail::request;
 
 class connect_request final : public request {
 public:
     connect_request(net_context& net, int descriptor, const endpoint& to) noexcept
-        : request(net, prepare), descriptor_(descriptor), to_(to) {}
+        : request(prepare), net_(net), descriptor_(descriptor), to_(to) {}
 
     void describe(await_description& into) const override {
         into.say("connect on fd " + std::to_string(descriptor_) + " to " + to_.to_string());
@@ -69,6 +38,7 @@ private:
         io_uring_prep_connect(&sqe, self.descriptor_, self.to_.data(), self.to_.size());
         sqe.flags |= self.net_.descriptor_flags();
     }
+    net_context& net_;
     int descriptor_;
     endpoint to_;
 };
@@ -76,8 +46,7 @@ private:
 //! Makes the socket in the ring's own table.
 class direct_socket_request final : public request {
 public:
-    direct_socket_request(net_context& net, int family) noexcept
-        : request(net, prepare), family_(family) {}
+    explicit direct_socket_request(int family) noexcept : request(prepare), family_(family) {}
 
 private:
     static void prepare(operation& op, io_uring_sqe& sqe) noexcept {
@@ -102,8 +71,8 @@ int prepare_socket(detail::kernel& k, const endpoint& peer, const connect_option
 }
 
 task<result<void>> connect_socket(net_context& net, int descriptor, endpoint peer) {
-    connect_request request(net, descriptor, peer);
-    const int answer = co_await request;
+    connect_request connecting(net, descriptor, peer);
+    const int answer = co_await connecting;
     if (answer < 0) co_return errno_error(-answer);
     co_return result<void>{};
 }
@@ -120,8 +89,8 @@ task<result<tcp_stream>> tcp_stream::connect(endpoint peer, connect_options opti
     int descriptor = 0;
     if (net.fixed()) {
         if (options.bind_local) co_return errno_error(EOPNOTSUPP);
-        direct_socket_request request(net, peer.family());
-        descriptor = co_await request;
+        direct_socket_request making(peer.family());
+        descriptor = co_await making;
     } else {
         descriptor = prepare_socket(net.below(), peer, options);
     }

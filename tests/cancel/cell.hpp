@@ -183,6 +183,8 @@ std::span<const row> connection_rows();
 std::span<const row> time_rows();
 std::span<const row> structure_rows();
 std::span<const row> primitive_rows();
+//! On Linux only: a simulated kernel has no files.
+std::span<const row> file_rows();
 //! Those that need another reactor or thread: on Linux only, on a service of two reactors.
 std::span<const row> core_rows();
 

@@ -161,6 +161,13 @@ TEST_CASE("cancel: timers") { everywhere(time_rows()); }
 TEST_CASE("cancel: structure") { everywhere(structure_rows()); }
 TEST_CASE("cancel: primitives") { everywhere(primitive_rows()); }
 
+TEST_CASE("cancel: files") {
+    const watchdog limit(std::chrono::seconds(120));
+    for_each_cell(file_rows(), play_on_linux);
+}
+
+TEST_CASE("cancel: files, simulated") { report_skip("a simulated kernel has no files"); }
+
 TEST_CASE("cancel: other reactors and threads") {
     const watchdog limit;
     for_each_cell(core_rows(), play_on_service);

@@ -105,6 +105,7 @@ public:
     int reserve_descriptor() noexcept override { return below_.reserve_descriptor(); }
     int accept(int fd) noexcept override { return below_.accept(fd); }
     int make_blocking(int fd) noexcept override { return below_.make_blocking(fd); }
+    int resize(int fd, std::int64_t bytes) noexcept override { return below_.resize(fd, bytes); }
     int wake_descriptor() noexcept override { return below_.wake_descriptor(); }
     void wake(int wake_descriptor) noexcept override { below_.wake(wake_descriptor); }
 

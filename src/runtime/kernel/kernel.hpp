@@ -64,6 +64,13 @@ public:
     //! Makes operations on `fd` wait: clears O_NONBLOCK, fcntl(2).
     virtual int make_blocking(int fd) noexcept = 0;
 
+    //! Cuts or extends a file: ftruncate(2).
+    virtual int resize(int fd, std::int64_t bytes) noexcept {
+        static_cast<void>(fd);
+        static_cast<void>(bytes);
+        return -EOPNOTSUPP;
+    }
+
     //! A counter that other threads write to wake the reactor: eventfd(2).
     virtual int wake_descriptor() noexcept = 0;
     //! From any thread.

@@ -114,6 +114,9 @@ public:
         if (flags < 0) return -errno;
         return checked(::fcntl(fd, F_SETFL, flags & ~O_NONBLOCK));
     }
+    int resize(int fd, std::int64_t bytes) noexcept override {
+        return checked(::ftruncate(fd, bytes));
+    }
     int wake_descriptor() noexcept override { return checked(::eventfd(0, EFD_CLOEXEC)); }
     void wake(int wake_descriptor) noexcept override {
         const std::uint64_t one = 1;
