@@ -70,7 +70,8 @@ struct copy_result {
 //! sockets and registered descriptors, that is an end of the stream like any other.
 //!
 //! A receiver that reads slowly stops the sender: see copy_options::max_leases. One that doesn't
-//! read at all keeps both connections until the idle timeout.
+//! read at all keeps both connections until the idle timeout, also when the sender has gone
+//! meanwhile: a direction hears of its sender when it receives again.
 //!
 //! Cancelled: both directions end with ECANCELED unless they had ended before; bytes on their way
 //! are lost. Gives no result<T>, because the counts are there however it ends. Uses pooled frames;

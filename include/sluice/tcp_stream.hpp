@@ -67,8 +67,9 @@ public:
 
     //! The next bytes as they came: 1 byte at least, in memory that goes back when the buffer ends.
     //! Completes when bytes are there. Errors: error::eof once all was taken and the peer has shut
-    //! down its side; the kernel's. Cancelled: ECANCELED, nothing is lost, the bytes wait for the
-    //! next receive. Costs nothing at the kernel: a multishot receive stays armed (Linux 6.0).
+    //! down its side; the kernel's. Linux tells of a reset once: after a send that got ECONNRESET
+    //! it looks like the end. Cancelled: ECANCELED, nothing is lost, the bytes wait for the next
+    //! receive. Costs nothing at the kernel: a multishot receive stays armed (Linux 6.0).
     [[nodiscard]] detail::recv_awaiter recv() noexcept {
         return detail::recv_awaiter{*connection_};
     }

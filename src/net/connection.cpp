@@ -176,9 +176,11 @@ void connection::end_operation::prepare(operation& op, io_uring_sqe& sqe) noexce
 void connection::end_operation::complete(operation& op, std::int32_t result,
                                          std::uint32_t) noexcept {
     auto& self = static_cast<end_operation&>(op);
-    // Cancelled before it began: nothing has been done.
+    // Cancelled before it began: nothing has been done. Not simply once more: a reactor that is
+    // abandoned cancels everything all the time, and what a worker thread is to do (SHUTDOWN) would
+    // never begin; but then it has become a reset, which is done at once.
     if (result == -ECANCELED || result == -EINTR)
-        self.connection_.net_.io().submit(op);
+        self.connection_.go_on_ending();
     else
         self.connection_.done(self.step_);
 }

@@ -37,6 +37,7 @@ held_sends::held_sends(net_context& net) noexcept : net_(net) {
 held_sends::~held_sends() { net_.home().timers().cancel(*this); }
 
 std::size_t held_sends::room(const connection& c) noexcept {
+    if (net_.home().abandoned()) return 0;  // on_stop() has been
     const reactor_options& limits = net_.options();
     net_stats& stats = net_.stats();
     const auto left = [](std::uint64_t limit, std::uint64_t held) -> std::size_t {
@@ -66,10 +67,6 @@ std::int64_t held_sends::deadline() const noexcept {
 }
 
 void held_sends::linger(connection& c) noexcept {
-    if (net_.home().abandoned()) {  // no timer expires any more
-        c.reset();
-        return;
-    }
     c.lingering().until = deadline();
     lingering_.push(c);
     ++net_.stats().lingering;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""sluice-proxy: every byte between clients and upstreams; upstreams that fail and come back; balance;
-slow receivers; options, and the end."""
+"""sluice-proxy: every byte between clients and upstreams; upstreams that fail and come back;
+balance; slow receivers; options, and the end."""
 
 import contextlib
 import re
@@ -309,7 +309,8 @@ def resets(settings):
 
 def idle(settings):
     with Server(settings) as echo, \
-            Proxy(settings, [echo.port], "--idle-timeout", "700ms") as proxy, proxy.connect() as silent, proxy.connect() as active:
+            Proxy(settings, [echo.port], "--idle-timeout", "700ms") as proxy, \
+            proxy.connect() as silent, proxy.connect() as active:
         demo.ping(silent)
         begin = time.monotonic()
         while time.monotonic() - begin < 1.5:
@@ -331,7 +332,7 @@ def stopped_under_load(settings):
     with Server(settings) as echo, \
             Proxy(settings, [echo.port], "--drain-timeout", "60s") as proxy, \
             Load(settings, proxy, "--connections", 50, "--message-size", "4k", "--duration",
-                 "1500ms") as client:
+                 "3s") as client:
         proxy.until("50 connections", lambda connections, *_: connections == 50)
         proxy.signal()
         check(client.results(30 * settings.patience)["verified"], client.both())

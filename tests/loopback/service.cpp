@@ -193,7 +193,6 @@ TEST_CASE("service: submit from many threads, also while it stops: each future e
         REQUIRE(s.start(nothing).has_value());
         std::atomic<int> values{0};
         std::atomic<int> broken{0};
-        std::atomic<bool> stopped{false};
         std::vector<std::thread> threads;
         for (unsigned t = 0; t < 4; ++t)
             threads.emplace_back([&, t] {

@@ -34,7 +34,7 @@ task<> receive_all(channel<int>& c, std::vector<int>& got) {
 }  // namespace
 
 SLUICE_TEST_CASE("channel: values come out in the order they went in, through any room") {
-    for (const std::size_t capacity : {1, 2, 7, 100}) {
+    for (const std::size_t capacity : {1U, 2U, 7U, 100U}) {
         CAPTURE(capacity);
         channel<int> c{capacity};
         std::vector<int> got;

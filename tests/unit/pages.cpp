@@ -39,5 +39,5 @@ TEST_CASE("pages: on a node that is there, and on one that can't be") {
 }
 
 TEST_CASE("pages: no memory is an error") {
-    CHECK_FALSE(mapped_pages::map(std::size_t{1} << 46, page_kind::small, -1).has_value());
+    CHECK_FALSE(mapped_pages::map(std::size_t{1} << 60, page_kind::small, -1).has_value());
 }

@@ -52,6 +52,11 @@ task<result<void>> limited_body() { co_return co_await sleep_for(1h + 5s); }
 
 task<> limited() { static_cast<void>(co_await with_timeout(2h + 5s, limited_body())); }
 
+//! Until what has been spawned has come to where it waits.
+task<> settle() {
+    for (int i = 0; i < 20; ++i) co_await yield();
+}
+
 task<> stays_ready() { co_await yield(); }
 
 TEST_CASE("task dump: a chain of awaits is a tree, with function, line, cause and time") {
@@ -59,6 +64,7 @@ TEST_CASE("task dump: a chain of awaits is a tree, with function, line, cause an
     unsigned own = 0;
     run([&](reactor& home) -> task<> {
         home.spawn(awaits_sleeper, &line, &own);
+        co_await settle();
         static_cast<void>(co_await sleep_for(2ms));
         const task_dump dump = dump_tasks(home);
         home.request_stop();
@@ -95,7 +101,7 @@ TEST_CASE("task dump: the coroutine that asks is shown as running, with the line
 TEST_CASE("task dump: a limit shows what it limits, with the time that is left") {
     run([](reactor& home) -> task<> {
         home.spawn(limited);
-        static_cast<void>(co_await sleep_for(1ms));
+        co_await settle();
         const std::string text = dump_tasks(home).to_string();
         home.request_stop();
         INFO(text);
@@ -112,6 +118,7 @@ TEST_CASE(
         home.spawn([&over]() -> task<> {
             static_cast<void>(co_await with_timeout(1ms, shielded(over.wait())));
         });
+        co_await settle();
         static_cast<void>(co_await sleep_for(2ms));
         const std::string text = dump_tasks(home).to_string();
         over.set();
@@ -136,7 +143,7 @@ TEST_CASE("task dump: combinators show what they combine") {
             co_await or_return(sleep_for(8h + 5s));
             co_return result<void>{};
         });
-        static_cast<void>(co_await sleep_for(1ms));
+        co_await settle();
         const std::string text = dump_tasks(home).to_string();
         home.request_stop();
         over.set();
@@ -162,7 +169,7 @@ TEST_CASE("task dump: a fiber is shown with its name, and the place in which it 
     unsigned line = 0;
     run([&](reactor& home) -> task<> {
         fiber::spawn(home.root(), fiber_options{.name = "parser"}, deep_in_a_fiber, &line);
-        static_cast<void>(co_await sleep_for(1ms));
+        co_await settle();
         const std::string text = dump_tasks(home).to_string();
         home.request_stop();
         INFO(text);
@@ -182,7 +189,7 @@ TEST_CASE("task dump: nurseries show their children, oldest first, wherever they
                 co_await yield();
             }));
         });
-        static_cast<void>(co_await sleep_for(1ms));
+        co_await settle();
         const task_dump dump = dump_tasks(home);
         const std::string text = dump.to_string();
         home.request_stop();
@@ -216,7 +223,7 @@ TEST_CASE("task dump: a nursery that nobody waits for is shown, once") {
     run([](reactor& home) -> task<> {
         nursery member(home, nursery_options{on_failure::collect});
         member.spawn(limited);
-        static_cast<void>(co_await sleep_for(1ms));
+        co_await settle();
         const std::string text = dump_tasks(home).to_string();
         INFO(text);
         CHECK(contains(text, "limited_body"));
@@ -241,7 +248,7 @@ public:
 TEST_CASE("task dump: an awaiter that does not describe itself is named by its type") {
     run([](reactor& home) -> task<> {
         home.spawn([]() -> task<> { co_await silent{}; });
-        static_cast<void>(co_await sleep_for(1ms));
+        co_await settle();
         const std::string text = dump_tasks(home).to_string();
         home.request_stop();
         INFO(text);
@@ -260,7 +267,7 @@ TEST_CASE("task dump: limits of depth and number hold, and what they hide is cou
     run([](reactor& home) -> task<> {
         home.spawn(deep, 1000U);
         for (int i = 0; i < 20; ++i) home.spawn(limited);
-        static_cast<void>(co_await sleep_for(1ms));
+        co_await settle();
         const task_dump shallow = dump_tasks(home, {.max_depth = 10});
         CHECK(shallow.omitted == 1);
         CHECK(contains(shallow.to_string(), "and 1 more"));
@@ -365,7 +372,7 @@ TEST_CASE("task dump: SIGQUIT writes it to standard error, and the service goes 
         service running(options);
         const auto report = running.run([&](reactor& home) -> task<> {
             home.spawn([] { return limited(); });
-            static_cast<void>(co_await sleep_for(1ms));
+            co_await settle();
             if (home.index() == 0) ::kill(::getpid(), SIGQUIT);
             // Ended by what stands for the service going on: time.
             static_cast<void>(co_await sleep_for(500ms));

@@ -31,7 +31,7 @@ void* map_anonymous(std::size_t bytes, int more_flags) noexcept {
 
 // Memory whose address is a multiple of `alignment`: what is too much at both ends is given back.
 void* map_aligned(std::size_t bytes, std::size_t alignment) noexcept {
-    auto* all = static_cast<std::byte*>(map_anonymous(bytes + alignment, MAP_NORESERVE));
+    auto* all = static_cast<std::byte*>(map_anonymous(bytes + alignment, 0));
     if (all == nullptr) return nullptr;
     const auto address = reinterpret_cast<std::uintptr_t>(all);
     const std::size_t before = round_up(address, alignment) - address;
