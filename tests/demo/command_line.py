@@ -16,7 +16,8 @@ from demo import Failure, Process, Server, Skip, check
 OPTIONS = ["--help", "--version", "--cores", "--no-pin", "--port", "--address", "--stats",
            "--idle-timeout", "--drain-timeout", "--exit-after-messages", "--recv-buffers",
            "--buffer-size", "--max-connections", "--max-pending", "--cq-entries",
-           "--registered-descriptors", "--log-level"]
+           "--registered-descriptors", "--log-level", "--mode", "--zcrx", "--cores-per-queue",
+           "--area-size", "--max-area-size", "--chunk-size", "--refill-entries"]
 
 # Each with a word that the message must hold.
 WRONG = [
@@ -44,6 +45,14 @@ WRONG = [
     ("--max-pending 0", "--max-pending"),
     ("--max-connections 5000000000", "--max-connections"),
     ("--cq-entries 1", "--cq-entries"),
+    ("--mode fast", "--mode"),
+    ("--zcrx eth0:x", "--zcrx"),
+    ("--zcrx :1", "--zcrx"),
+    ("--cores-per-queue 0", "--cores-per-queue"),
+    ("--area-size many", "--area-size"),
+    ("--max-area-size many", "--max-area-size"),
+    ("--chunk-size many", "--chunk-size"),
+    ("--refill-entries 32769", "--refill-entries"),
     ("--exit-after-messages x", "--exit-after-messages"),
     ("--exit-after-messages -1", "--exit-after-messages"),
     ("--nonsense", "--nonsense"),
@@ -246,6 +255,18 @@ def more_than_memory(settings):
     check("listening" not in demo.run([settings.echo, "--port", "0", *many])[1], "it listens")
 
 
+def no_zero_copy(settings):
+    """An interface that can't: an error in mode zc, a warning and copies in mode auto."""
+    refused(settings, "--port", 0, "--cores", 0, "--mode", "zc", "--zcrx", "lo",
+            words=["no zero-copy receive"])
+    refused(settings, "--port", 0, "--cores", 0, "--mode", "zc", words=["no interface was named"])
+    with Server(settings, "--cores", 0, "--zcrx", "lo") as server:
+        with server.connect() as s:
+            demo.ping(s)
+        server.stop()
+        check("it copies" in server.errors(), "no warning that it copies")
+
+
 def odd_completion_queue(settings):
     """Not a power of two, or smaller than the submission queue: it is told, or it works."""
     with Process([settings.echo, "--port", "0", "--cq-entries", "3"]) as server:
@@ -273,6 +294,7 @@ CASES = [
     ("one CPU in the affinity mask", other_cpu),
     ("more buffers than memory", more_than_memory),
     ("odd completion queue", odd_completion_queue),
+    ("zero copy that can't be had", no_zero_copy),
 ]
 
 if __name__ == "__main__":
