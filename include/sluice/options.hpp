@@ -82,7 +82,7 @@ struct reactor_options {
     std::chrono::milliseconds held_send_timeout{60'000};
     std::chrono::milliseconds held_send_stop_timeout{1000};  //!< the same after request_stop()
     //! Regions of memory that are pinned for the ring, so that not every send pins its pages: those
-    //! that were sent from. Charged to RLIMIT_MEMLOCK. 0: none.
+    //! that were sent from without a copy. Charged to RLIMIT_MEMLOCK. 0: none.
     std::uint32_t registered_buffer_slots = 64;
 
     // Fibers.

@@ -36,6 +36,7 @@ COMPLAINT = re.compile("|".join([
     r"list_(add|del) corruption",
     r"Bad page (state|map)",
     r"page allocation failure",
+    r"invoked oom-killer: ",
     r"Out of memory: ",
 ]))
 

@@ -32,6 +32,7 @@ held_sends::held_sends(net_context& net) noexcept : net_(net) {
     if (net.options().zero_copy_send_from != 0 && found.has(feature_zero_copy_send))
         from_ = net.options().zero_copy_send_from;
     fixed_vectors_ = found.has(feature_fixed_vectors);
+    pays_ = net.options().zero_copy_send_despite_copies;
 }
 
 held_sends::~held_sends() { net_.home().timers().cancel(*this); }

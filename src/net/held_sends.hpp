@@ -49,8 +49,13 @@ public:
 
     //! The size from which on sends are zero-copy; `never` without.
     [[nodiscard]] std::size_t from() const noexcept { return from_; }
-    //! Whether several pieces can be sent from a fixed buffer at once.
-    [[nodiscard]] bool fixed_vectors() const noexcept { return fixed_vectors_; }
+    //! Whether so many pieces can be sent from a fixed buffer at once, and are worth one:
+    //! registering pins a lot of memory, so that not before a send has gone out without a copy.
+    [[nodiscard]] bool fixed(std::size_t pieces) const noexcept {
+        return pays_ && (pieces == 1 || fixed_vectors_);
+    }
+    //! A send was not copied.
+    void paid() noexcept { pays_ = true; }
 
     //! How many bytes a further zero-copy send of `c` may keep: at least from(), or 0, which
     //! counts.
@@ -74,6 +79,7 @@ private:
     net_context& net_;
     std::size_t from_ = never;
     bool fixed_vectors_ = false;
+    bool pays_ = false;
     bool stopping_ = false;
     lingering_list lingering_;  // deadlines in order
     lingering_list moved_;      // without, until the reactor stops

@@ -72,13 +72,10 @@ void send_hold::prepare(operation& op, io_uring_sqe& sqe) noexcept {
 // CQE's part.
 void send_hold::complete(operation& op, std::int32_t result, std::uint32_t flags) noexcept {
     auto& self = static_cast<send_hold&>(op);
-    if ((flags & IORING_CQE_F_NOTIF) == 0) {
+    if ((flags & IORING_CQE_F_NOTIF) == 0)
         self.accepted(result);
-    } else if (self.sent_some_ && !self.owner_.resetting() &&
-               (static_cast<std::uint32_t>(result) & IORING_NOTIF_USAGE_ZC_COPIED) != 0) {
-        ++self.owner_.net().stats().zero_copy_copied;
-        self.owner_.sending().kernel_copies();
-    }
+    else if (self.sent_some_ && !self.owner_.resetting())
+        self.used((static_cast<std::uint32_t>(result) & IORING_NOTIF_USAGE_ZC_COPIED) == 0);
     if ((flags & IORING_CQE_F_MORE) == 0) self.released();
 }
 
@@ -87,6 +84,15 @@ void send_hold::accepted(std::int32_t result) noexcept {
     owner_.sending().accepted(result);
     // Its coroutine has been told to go on meanwhile, and waits for the memory.
     if (sent_some_ && lender_ != nullptr && lender_->failed_) owner_.reset();
+}
+
+void send_hold::used(bool without_copy) noexcept {
+    if (without_copy) {
+        owner_.net().held().paid();
+    } else {
+        ++owner_.net().stats().zero_copy_copied;
+        owner_.sending().kernel_copies();
+    }
 }
 
 void send_hold::released() noexcept {

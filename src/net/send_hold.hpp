@@ -48,6 +48,7 @@ private:
     static void prepare(operation& op, io_uring_sqe& sqe) noexcept;
     static void complete(operation& op, std::int32_t result, std::uint32_t flags) noexcept;
     void accepted(std::int32_t result) noexcept;
+    void used(bool without_copy) noexcept;
     void released() noexcept;
 
     connection& owner_;

@@ -213,7 +213,7 @@ send_hold* send_queue::make_zero_copy() noexcept {
             made->add(*r.call, r.bytes());
         count_in(*r.call);
     }
-    if (b.region != nullptr && (b.count == 1 || net_.held().fixed_vectors()))
+    if (b.region != nullptr && net_.held().fixed(b.count))
         made->use_fixed(net_.io().fixed_buffers().index_of(*b.region));
     owner_.add(*made);
     return made;

@@ -95,6 +95,7 @@ void send_call::describe(await_description& into) const {
     std::string what = "shutdown";
     if (extent_ != send_extent::shutdown)
         what = "send of " + std::to_string(total_) + " bytes, " + std::to_string(sent_) + " sent,";
+    if (unreleased_ != 0 && settled()) what += " the memory not yet free,";
     into.say(what + place_of(*connection_, " to "));
 }
 

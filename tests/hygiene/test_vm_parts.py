@@ -40,6 +40,7 @@ refcount_t: underflow; use-after-free.
 list_del corruption. prev->next should be ffff888, but was ffff889
 page_pool_release_retry() stalled pool shutdown: id 3, 1 inflight 60 sec
 vm_zcrx: page allocation failure: order:9, mode:0x40dc0(GFP_KERNEL|__GFP_COMP|__GFP_ZERO)
+unit invoked oom-killer: gfp_mask=0x140dca(GFP_HIGHUSER_MOVABLE|__GFP_ZERO), order=0, oom_score_adj=0
 Out of memory: Killed process 130 (vm_zcrx) total-vm:1048576kB
 Kernel panic - not syncing: Attempted to kill init! exitcode=0x0000000b
  Call Trace:

@@ -115,6 +115,39 @@ net_outcome send_across(const veth_pair& veth, const reactor_options& options) {
     return outcome;
 }
 
+//! What comes from the other namespace goes back there.
+net_outcome echo_across(const veth_pair& veth) {
+    std::optional<plain_listener> listening;
+    veth.at_server([&] { listening.emplace(endpoint::parse("10.77.0.1:0").value()); });
+    net_outcome outcome;
+    veth.at_client([&] {
+        outcome = run_zero_copy(
+            [&](reactor&) -> task<> {
+                auto connected = co_await tcp_stream::connect(listening->local());
+                REQUIRE(connected.has_value());
+                tcp_stream stream = std::move(*connected);
+                plain_socket peer = listening->accept();
+                const auto sent = sluice::testing::pattern(1).bytes(0, count * size);
+                peer_thread sender([&] {
+                    CHECK(peer.send(sent));
+                    peer.shutdown_write();
+                });
+                peer_thread reader([&] { CHECK(take_all(peer, 1, count * size)); });
+                for (;;) {
+                    auto chunk = co_await stream.recv();
+                    if (!chunk) break;
+                    auto echoed = co_await stream.send_all(std::move(*chunk));
+                    REQUIRE(echoed.has_value());
+                }
+                co_await sender.finished();
+                co_await reader.finished();
+                co_await stream.close();
+            },
+            reactor_options{});
+    });
+    return outcome;
+}
+
 }  // namespace
 
 TEST_SUITE_BEGIN("loopback.zero_copy");
@@ -135,6 +168,7 @@ SLUICE_ZERO_COPY_TEST("zero copy: a link that does not copy, and one that does")
         CHECK(copied.net.zero_copy_copied == 1);
         CHECK(copied.net.zero_copy_ended == 1);
         CHECK(copied.net.zero_copy_sends == 1);
+        CHECK(echo_across(veth).net.fixed_regions == 0);  // it would not pay
     }
     std::optional<pass_program> program;
     veth.at_server([&] { program.emplace(veth.server_link()); });
@@ -147,6 +181,11 @@ SLUICE_ZERO_COPY_TEST("zero copy: a link that does not copy, and one that does")
     CHECK(kept.net.zero_copy_ended == 0);
     CHECK(kept.net.zero_copy_sends == 2 * count + 1);
     CHECK(kept.net.held_limit_hit == 0);
+    const net_outcome echoed = echo_across(veth);
+    CHECK(echoed.net.zero_copy_sends > 0);
+    CHECK(echoed.net.zero_copy_copied == 0);
+    CHECK(echoed.net.fixed_regions == 1);
+    CHECK(echoed.net.fixed_refused == 0);
 }
 
 TEST_SUITE_END();
