@@ -264,7 +264,7 @@ def no_zero_copy(settings):
         with server.connect() as s:
             demo.ping(s)
         server.stop()
-        check("it copies" in server.errors(), "no warning that it copies")
+        check("it copies" in server.err(), "no warning that it copies")
 
 
 def odd_completion_queue(settings):
