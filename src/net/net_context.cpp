@@ -37,12 +37,13 @@ net_context::net_context(reactor& home)
             logger()->warn("reactor {}: no registered descriptors: {}; plain ones are used",
                            home_.index(), registered.error().message());
     }
+    // First: it may be demanded and not there, and goes by itself.
+    if (options().zcrx.mode != receive_mode::copy) zero_copy_ = zc_supply::open(*this);
     buffers_ = provided_buffers::create(
                    io_, options(),
                    [](void* self) noexcept { static_cast<supply*>(self)->returned(); }, &copies_)
                    .value();
     copies_.use(*buffers_);
-    if (options().zcrx.mode != receive_mode::copy) zero_copy_ = zc_supply::open(*this);
 }
 
 net_context::~net_context() {

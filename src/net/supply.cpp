@@ -19,7 +19,7 @@ void supply::forget(recv_source& s) noexcept {
 
 void supply::returned() noexcept {
     observe();
-    if (!starved_.empty()) act_soon();
+    if (!starved_.empty() || ladder_.on(rung::heap)) act_soon();
 }
 
 void supply::act_soon() noexcept { net_.io().at_turn_end(*this); }
@@ -38,7 +38,10 @@ void supply::at_turn_end() noexcept {
     const bool moved =
         (evacuation_due_ || (!starved_.empty() && room() == 0)) && net_.evacuate(*source_) != 0;
     evacuation_due_ = false;
-    if (starved_.empty()) return;
+    if (starved_.empty()) {
+        settle_rungs();
+        return;
+    }
     if (room() == 0 && !heal()) {
         if (moved && room() == 0) {
             act_soon();  // what has moved is back in the next turn

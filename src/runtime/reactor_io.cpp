@@ -181,7 +181,9 @@ void reactor_io::run_hooks() noexcept {
 
 void reactor_io::enter(unsigned wait, std::int64_t deadline) noexcept {
     ++stats_.enters;
-    const int entered = ring_.enter(wait, deadline, min_wait_us_);
+    // While the kernel keeps CQEs back, those come first: zero-copy receives would find no room
+    // behind them, end for want of it, and be kept back in turn, for ever.
+    const int entered = ring_.enter(wait, deadline, min_wait_us_, !ring_.overflowed());
     if (entered >= 0) return;
     switch (-entered) {
         case ETIME:   // the deadline

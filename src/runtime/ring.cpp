@@ -52,11 +52,14 @@ result<void> ring::open(const reactor_options& options, features& found) {
         flags |= o.flag;
         found.set(o.name, true);
     }
+    // A CQE of two slots does not go round the end, and what fills the slot there takes room too:
+    // in a queue of two it may find none for ever.
+    const std::uint32_t least = options.zcrx.wanted() ? 4 : 2;
     io_uring_params params{};
     for (auto give_up = optional_flags.begin();; ++give_up) {
         params = {};
         params.flags = flags;
-        params.cq_entries = std::max({options.cq_entries, options.sq_entries, 2U});
+        params.cq_entries = std::max({options.cq_entries, options.sq_entries, least});
         fd_ = kernel_.uring_setup(std::max(options.sq_entries, 1U), params);
         if (fd_ != -EINVAL || give_up == optional_flags.end()) break;
         flags &= ~give_up->flag;
@@ -146,7 +149,8 @@ void ring::set_up_busy_poll(const reactor_options& options, features& found) {
     found.set("NAPI_BUSY_POLL", done, done ? "" : "the kernel refuses it (there since 6.9)");
 }
 
-int ring::enter(unsigned wait, std::int64_t deadline, std::uint32_t min_wait_us) noexcept {
+int ring::enter(unsigned wait, std::int64_t deadline, std::uint32_t min_wait_us,
+                bool submits) noexcept {
     __atomic_store_n(sq_tail_, sq_local_tail_, __ATOMIC_RELEASE);
     __kernel_timespec timeout{};
     io_uring_getevents_arg argument{};
@@ -168,7 +172,8 @@ int ring::enter(unsigned wait, std::int64_t deadline, std::uint32_t min_wait_us)
         }
         if (min_wait_possible_) argument.min_wait_usec = min_wait_us;
     }
-    return kernel_.uring_enter(enter_fd_, unsubmitted(), wait, flags, given, given_size);
+    const unsigned submit = submits ? unsubmitted() : 0;
+    return kernel_.uring_enter(enter_fd_, submit, wait, flags, given, given_size);
 }
 
 int ring::register_call(unsigned opcode, void* argument, unsigned count) noexcept {

@@ -52,10 +52,12 @@ public:
         return load_acquire(cq_tail_) != cq_local_head_;
     }
 
-    //! Submits everything and lets the kernel post what is done; with `wait`, until at least that
-    //! many CQEs are there or until `deadline` (of the kernel's clock; INT64_MAX: no limit).
+    //! Submits everything, if it `submits`, and lets the kernel post what is done; with `wait`,
+    //! until at least that many CQEs are there or until `deadline` (of the kernel's clock;
+    //! INT64_MAX: no limit).
     //! Returns what io_uring_enter returns, or the negative errno; ETIME and EINTR are not errors.
-    int enter(unsigned wait, std::int64_t deadline, std::uint32_t min_wait_us) noexcept;
+    int enter(unsigned wait, std::int64_t deadline, std::uint32_t min_wait_us,
+              bool submits = true) noexcept;
 
     //! Hands every CQE that is there to `take(user_data, result, flags)`; returns how many. While
     //! it runs, big_half() is the second half of the CQE that is being taken.

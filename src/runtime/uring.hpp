@@ -4,5 +4,6 @@
 #pragma once
 
 #include <linux/io_uring.h>
+#include <linux/io_uring/query.h>
 
 #include <liburing.h>

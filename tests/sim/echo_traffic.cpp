@@ -285,7 +285,11 @@ task<result<std::size_t>> echo_traffic::receive_some(session& s) {
     if (!chunk) co_return chunk.error();
     if (lot(0.1)) co_await pause();  // the bytes stay where they are meanwhile
     check_bytes(s, chunk->bytes());
-    co_return chunk->size();
+    const std::size_t size = chunk->size();
+    if (plan_.holders && lot(0.4))
+        home_.spawn([this, slice = std::move(*chunk), stream = s.number,
+                     at = s.received]() mutable { return hold(std::move(slice), stream, at); });
+    co_return size;
 }
 
 // A message of known length, and what the reader has beyond it.
@@ -310,14 +314,25 @@ task<> echo_traffic::pause() {
     static_cast<void>(co_await sleep_for(std::chrono::microseconds(draw(0, 5000))));
 }
 
+// Somebody who lets go late: nothing may change meanwhile.
+task<> echo_traffic::hold(rx_buffer slice, std::uint32_t stream, std::size_t offset) {
+    for (std::size_t n = draw(1, 10); n != 0; --n) co_await pause();
+    is_right(stream, offset, slice.bytes());
+}
+
 void echo_traffic::check_bytes(const session& s, std::span<const std::byte> bytes) {
+    if (is_right(s.number, s.received, bytes)) checked_ += bytes.size();
+}
+
+bool echo_traffic::is_right(std::uint32_t stream, std::size_t offset,
+                            std::span<const std::byte> bytes) {
     for (std::size_t i = 0; i < bytes.size(); ++i) {
-        if (bytes[i] == pattern_byte(s.number, s.received + i)) continue;
-        sim_.expect(false, "client " + std::to_string(s.number) + ": the byte at " +
-                               std::to_string(s.received + i) + " is wrong");
-        return;
+        if (bytes[i] == pattern_byte(stream, offset + i)) continue;
+        sim_.expect(false, "client " + std::to_string(stream) + ": the byte at " +
+                               std::to_string(offset + i) + " is wrong");
+        return false;
     }
-    checked_ += bytes.size();
+    return true;
 }
 
 void echo_traffic::tolerate(const session& s, const boost::system::error_code& error,

@@ -34,6 +34,7 @@ public:
         //! Clients may cancel sends, abort and vanish, and the network may reset connections.
         //! Without: every byte has to come back, and no operation may fail.
         bool rough = false;
+        bool holders = false;  //!< clients hold slices for a while, and look at them again
         bool proxied = false;  //!< clients come to a proxy, which connects to the server
         std::chrono::nanoseconds stop_after{0};  //!< request_stop() then; 0: when all is done
         bool abandon = false;                    //!< and abandon() with it
@@ -86,6 +87,8 @@ private:
     task<result<std::size_t>> receive_exactly(session& s);
     task<> pause();
     void check_bytes(const session& s, std::span<const std::byte> bytes);
+    bool is_right(std::uint32_t stream, std::size_t offset, std::span<const std::byte> bytes);
+    task<> hold(rx_buffer slice, std::uint32_t stream, std::size_t offset);
     //! An error is a failure of the run unless something rough can have caused it.
     void tolerate(const session& s, const boost::system::error_code& error, const char* where);
     [[nodiscard]] bool stopping() const noexcept;

@@ -10,7 +10,9 @@ namespace sluice::sim {
 
 namespace {
 
-bool receives(std::uint8_t opcode) noexcept { return opcode == IORING_OP_RECV; }
+bool receives(std::uint8_t opcode) noexcept {
+    return opcode == IORING_OP_RECV || opcode == IORING_OP_RECV_ZC;
+}
 bool sends_lent(std::uint8_t opcode) noexcept {
     return opcode == IORING_OP_SEND_ZC || opcode == IORING_OP_SENDMSG_ZC;
 }
@@ -49,6 +51,7 @@ bool fault_plan::possible(fault_kind kind, const fault_target& target) noexcept 
         case fault_kind::no_memory: return receives(target.opcode) || sends_lent(target.opcode);
         case fault_kind::short_transfer:
         case fault_kind::reset: return moves_bytes;
+        case fault_kind::no_cq_room: return target.opcode == IORING_OP_RECV_ZC;
         case fault_kind::no_descriptors: return accepts;
         case fault_kind::late: return moves_bytes || accepts || target.opcode == IORING_OP_CONNECT;
         case fault_kind::cancelled: return moves_bytes || accepts;

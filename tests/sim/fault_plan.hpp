@@ -21,9 +21,10 @@ enum class fault_kind : unsigned char {
     late,            //!< the completion comes `delay` later
     cancelled,       //!< the request ends with ECANCELED by itself
     reset,           //!< the network resets the connection
+    no_cq_room,      //!< a zero-copy receive ends with ENOSPC; no byte is lost
     no_descriptors,  //!< an accept ends with EMFILE; the connection stays in the queue
 };
-inline constexpr std::size_t fault_kinds = 8;
+inline constexpr std::size_t fault_kinds = 9;
 
 struct fault {
     fault_kind kind = fault_kind::none;
@@ -84,7 +85,7 @@ private:
     double rate_ = 0;
     double enter_rate_ = 0;
     std::int64_t longest_delay_ = 5'000'000;
-    std::array<bool, fault_kinds> on_{true, true, true, true, true, true, true, true};
+    std::array<bool, fault_kinds> on_{true, true, true, true, true, true, true, true, true};
     std::array<std::uint64_t, fault_kinds> happened_{};
 };
 

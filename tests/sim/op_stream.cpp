@@ -10,28 +10,14 @@
 #include <utility>
 
 #include "sim/operations.hpp"
-#include "sim/sim_ring.hpp"
-#include "sim/sim_socket.hpp"
+#include "sim/transfer.hpp"
 
 namespace sluice::sim {
 
 namespace {
 
-constexpr int multishot_tries = 32;  // of one run of task work, as in Linux
-
-sim_socket* socket_of(const request& r) noexcept { return dynamic_cast<sim_socket*>(r.file.get()); }
-
 bool has(const request& r, unsigned message_flag) noexcept {
     return (r.sqe.op_flags & message_flag) != 0;
-}
-
-// How much of `possible` bytes one transfer moves.
-std::size_t next_length(sim_ring& ring, request& r, std::size_t possible) {
-    std::size_t length = possible;
-    if (ring.in().random.chance(ring.in().options.split_rate))
-        length = 1 + ring.in().random.below(possible);
-    if (const std::size_t cap = std::exchange(r.cap, 0); cap != 0) length = std::min(length, cap);
-    return length;
 }
 
 int prepare_receive(sim_ring& ring, request& r) {
@@ -99,12 +85,6 @@ outcome receive_once(sim_ring& ring, request& r, sim_socket& s) {
     if (r.done == 0) return outcome::finish(got, nonempty(s));
     const std::uint32_t flags = group != nullptr ? group->commit(r.done) : 0;
     return outcome::finish(static_cast<std::int64_t>(r.done), flags | nonempty(s));
-}
-
-// The request is tried only once its file is ready, the first time included.
-bool begins_with_waiting(request& r, interest direction) {
-    return (r.sqe.ioprio & IORING_RECVSEND_POLL_FIRST) != 0 && !std::exchange(r.started, true) &&
-           !r.file->ready(direction);
 }
 
 outcome try_receive(sim_ring& ring, request& r) {

@@ -21,6 +21,7 @@ constexpr named_operation known[] = {
     {IORING_OP_ACCEPT, "ACCEPT", &accept_operation},
     {IORING_OP_CONNECT, "CONNECT", &connect_operation},
     {IORING_OP_RECV, "RECV", &receive_operation},
+    {IORING_OP_RECV_ZC, "RECV_ZC", &receive_zc_operation},
     {IORING_OP_SEND, "SEND", &send_operation},
     {IORING_OP_SENDMSG, "SENDMSG", &sendmsg_operation},
     {IORING_OP_SEND_ZC, "SEND_ZC", &send_zc_operation},

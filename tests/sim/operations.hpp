@@ -28,6 +28,7 @@ const char* operation_name(std::uint8_t opcode) noexcept;
 
 // By subject: streams, connections, the rest.
 extern const operation_kind receive_operation;
+extern const operation_kind receive_zc_operation;
 extern const operation_kind send_operation;
 extern const operation_kind sendmsg_operation;
 extern const operation_kind send_zc_operation;

@@ -20,12 +20,19 @@ struct profile {
     bool accept_nonempty = true;        //!< F_SOCK_NONEMPTY of an accept; else it looks once more
     bool send_reports_use = true;       //!< REPORT_USAGE of a zero-copy send (6.2)
     bool fixed_vectors = true;          //!< a fixed buffer for SENDMSG_ZC (6.15)
+    bool queries = true;                //!< IORING_REGISTER_QUERY (6.18)
+    bool zcrx = true;                   //!< rx queues, RECV_ZC (6.15)
+    unsigned zcrx_control = 4;          //!< ZCRX_CTRL: two kinds (6.19), three (7.2), four (7.3)
+    bool zcrx_device_less = true;       //!< ZCRX_REG_NODEV (7.1)
+    bool zcrx_events = true;            //!< events and statistics of an rx queue (7.2)
     bool shutdown_is_deferred = false;  //!< SHUTDOWN goes to a worker thread, so it ends later
     unsigned task_work_limit = 20;      //!< completions of one enter that does not wait; 0: all
 };
 
-//! What the names say: the oldest kernel that is supported, and one that has everything.
+//! What the names say: the oldest kernel that is supported, one with all that plain sockets
+//! profit from, and one that has everything.
 profile kernel_6_1() noexcept;
 profile kernel_6_18() noexcept;
+profile kernel_7_3() noexcept;
 
 }  // namespace sluice::sim

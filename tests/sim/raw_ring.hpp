@@ -23,6 +23,7 @@ struct completion {
     std::uint64_t user_data;
     std::int32_t result;
     std::uint32_t flags;
+    std::uint64_t second_half = 0;  // of a big CQE, the first word
 
     [[nodiscard]] bool more() const noexcept { return (flags & IORING_CQE_F_MORE) != 0; }
     [[nodiscard]] bool has_buffer() const noexcept { return (flags & IORING_CQE_F_BUFFER) != 0; }
@@ -35,9 +36,11 @@ struct completion {
 //! The production ring on any kernel, with what a test needs around it.
 class raw_ring {
 public:
-    explicit raw_ring(detail::kernel& k, unsigned sq_entries = 64, unsigned cq_entries = 256)
+    explicit raw_ring(detail::kernel& k, unsigned sq_entries = 64, unsigned cq_entries = 256,
+                      bool with_zero_copy = false)
         : ring_(k) {
         reactor_options options;
+        options.zcrx.device_less = with_zero_copy;
         options.sq_entries = sq_entries;
         options.cq_entries = cq_entries;
         REQUIRE(ring_.open(options, found_));
@@ -78,7 +81,7 @@ public:
     std::vector<completion> reap() {
         std::vector<completion> all = std::exchange(kept_, {});
         ring_.reap([&](std::uint64_t data, std::int32_t result, std::uint32_t flags) {
-            all.push_back({data, result, flags});
+            all.push_back({data, result, flags, big(flags) ? ring_.big_half() : 0});
         });
         return all;
     }
@@ -98,6 +101,9 @@ public:
     }
 
 private:
+    [[nodiscard]] bool big(std::uint32_t flags) const noexcept {
+        return (flags & IORING_CQE_F_32) != 0 || (ring_.has_big_cqes() && !found_.has("CQE_MIXED"));
+    }
     static constexpr int tries = 40;
 
     int call(unsigned wait, std::int64_t milliseconds) {

@@ -62,7 +62,8 @@ struct request final : readiness_waiter {
     [[nodiscard]] std::string describe() const;  // in sim_ring.cpp
 
     [[nodiscard]] bool multishot() const noexcept {
-        return (sqe.opcode == IORING_OP_RECV && (sqe.ioprio & IORING_RECV_MULTISHOT) != 0) ||
+        return ((sqe.opcode == IORING_OP_RECV || sqe.opcode == IORING_OP_RECV_ZC) &&
+                (sqe.ioprio & IORING_RECV_MULTISHOT) != 0) ||
                (sqe.opcode == IORING_OP_ACCEPT && (sqe.ioprio & IORING_ACCEPT_MULTISHOT) != 0);
     }
     [[nodiscard]] bool zero_copy() const noexcept {

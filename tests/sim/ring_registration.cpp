@@ -46,7 +46,13 @@ int sim_ring::register_call(unsigned opcode, void* argument, unsigned count) {
             const auto& range = *static_cast<const io_uring_file_index_range*>(argument);
             return range.resv != 0 ? -EINVAL : files_.set_alloc_range(range.off, range.len);
         }
-        default: return -EINVAL;  // NAPI, QUERY and all that is newer
+        case IORING_REGISTER_ZCRX_IFQ:
+            if (argument == nullptr || count != 1) return -EINVAL;
+            return register_zcrx(*static_cast<io_uring_zcrx_ifq_reg*>(argument));
+        case IORING_REGISTER_ZCRX_CTRL:
+            if (argument == nullptr || count != 0) return -EINVAL;
+            return control_zcrx(*static_cast<zcrx_ctrl*>(argument));
+        default: return -EINVAL;  // NAPI and all that is newer
     }
 }
 

@@ -32,9 +32,12 @@ int shared_queues::set_up(unsigned entries, io_uring_params& params) {
         cq_entries_ = std::bit_ceil(wanted);
         if (cq_entries_ < sq_entries_) return -EINVAL;
     }
+    cqe_shift_ = (params.flags & IORING_SETUP_CQE32) != 0 ? 1 : 0;
+    mixed_ = (params.flags & IORING_SETUP_CQE_MIXED) != 0;
+    if (mixed_ && cqe_shift_ != 0) return -EINVAL;
     const std::size_t header_end = (sizeof(header) + cache_line - 1) / cache_line * cache_line;
     cqes_offset_ = header_end;
-    std::size_t end = cqes_offset_ + cq_entries_ * sizeof(io_uring_cqe);
+    std::size_t end = cqes_offset_ + (cq_entries_ * sizeof(io_uring_cqe) << cqe_shift_);
     if ((params.flags & IORING_SETUP_NO_SQARRAY) == 0) {
         array_offset_ = end;
         end += sq_entries_ * sizeof(std::uint32_t);
@@ -102,12 +105,43 @@ unsigned shared_queues::ready() const noexcept {
 
 bool shared_queues::full() const noexcept { return !overflow_.empty() || ready() >= cq_entries_; }
 
+io_uring_cqe* shared_queues::next_cqe() const noexcept {
+    return rings_.at<io_uring_cqe>(cqes_offset_) + ((cq_tail_ & (cq_entries_ - 1)) << cqe_shift_);
+}
+
+void shared_queues::publish(unsigned slots) noexcept {
+    cq_tail_ += slots;
+    __atomic_store_n(&shared().cq_tail, cq_tail_, __ATOMIC_RELEASE);
+}
+
 void shared_queues::write_cqe(const kept& k) noexcept {
-    auto& place = rings_.at<io_uring_cqe>(cqes_offset_)[cq_tail_ & (cq_entries_ - 1)];
-    place.user_data = k.user_data;
-    place.res = k.result;
-    place.flags = k.flags;
-    __atomic_store_n(&shared().cq_tail, ++cq_tail_, __ATOMIC_RELEASE);
+    io_uring_cqe* place = next_cqe();
+    place->user_data = k.user_data;
+    place->res = k.result;
+    place->flags = k.flags;
+    if (cqe_shift_ != 0) place[1] = {};
+    publish(1);
+}
+
+// A big CQE does not go round the end: a slot that is left there is filled with one to be skipped.
+bool shared_queues::make_room_for_big() noexcept {
+    if (!mixed_) return !full();
+    if (!overflow_.empty()) return false;
+    if ((cq_tail_ & (cq_entries_ - 1)) == cq_entries_ - 1 && !full())
+        write_cqe({0, 0, IORING_CQE_F_SKIP});
+    return cq_entries_ - ready() >= 2 && (cq_tail_ & (cq_entries_ - 1)) != cq_entries_ - 1;
+}
+
+void shared_queues::post_big(std::uint64_t user_data, std::int32_t result, std::uint32_t flags,
+                             std::uint64_t second_half) {
+    ++world_.books.cqes;
+    io_uring_cqe* place = next_cqe();
+    place->user_data = user_data;
+    place->res = result;
+    place->flags = flags | (mixed_ ? IORING_CQE_F_32 : 0);
+    place[1] = {};
+    place[1].user_data = second_half;  // the first of the two words
+    publish(mixed_ ? 2 : 1);
 }
 
 void shared_queues::post(std::uint64_t user_data, std::int32_t result, std::uint32_t flags) {

@@ -30,6 +30,13 @@ public:
 
     //! Posts, or keeps for later when the queue is full or something else is kept already.
     void post(std::uint64_t user_data, std::int32_t result, std::uint32_t flags);
+    //! Posts a CQE of 32 bytes. There must be room for it.
+    void post_big(std::uint64_t user_data, std::int32_t result, std::uint32_t flags,
+                  std::uint64_t second_half);
+    //! Whether there is. In a ring with both sizes it may have to fill a slot at the end.
+    bool make_room_for_big() noexcept;
+    //! Whether there are such CQEs in this ring.
+    [[nodiscard]] bool has_big_cqes() const noexcept { return mixed_ || cqe_shift_ != 0; }
     //! Whether post() would keep the CQE.
     [[nodiscard]] bool full() const noexcept;
     //! Posts what was kept, as far as there is room.
@@ -57,6 +64,8 @@ private:
     void tell(io_uring_params& params) const noexcept;
     void set_flag(std::uint32_t flag, bool on) noexcept;
     void write_cqe(const kept& k) noexcept;
+    [[nodiscard]] io_uring_cqe* next_cqe() const noexcept;
+    void publish(unsigned slots) noexcept;
     [[nodiscard]] header& shared() const noexcept { return *rings_.at<header>(0); }
 
     world& world_;
@@ -64,6 +73,8 @@ private:
     mapped_pages sqes_;
     unsigned sq_entries_ = 0;
     unsigned cq_entries_ = 0;
+    unsigned cqe_shift_ = 0;  // 1: all CQEs have 32 bytes
+    bool mixed_ = false;      // those that need it take two slots
     std::size_t cqes_offset_ = 0;
     std::size_t array_offset_ = 0;  // 0: no array
     std::uint32_t sq_head_ = 0;     // the kernel believes its own

@@ -79,6 +79,13 @@ std::size_t sim_kernel::lent_buffers() const {
     return lent;
 }
 
+std::size_t sim_kernel::lent_chunks() const {
+    std::size_t lent = 0;
+    for (const auto& weak : rings_)
+        if (const auto ring = weak.lock()) lent += ring->lent_chunks();
+    return lent;
+}
+
 std::string sim_kernel::check_clean() const {
     std::string text = descriptors_.describe();
     for (const auto& weak : rings_) {
@@ -128,6 +135,8 @@ void* sim_kernel::map_stack(std::size_t length, std::size_t guard, int& error) n
 }
 
 void sim_kernel::unmap(void* address, std::size_t) noexcept {
+    for (const auto& weak : rings_)
+        if (const auto ring = weak.lock()) ring->unmapped(address);
     --world_.books.mappings;
     memory_.erase(address);  // a mapping of a ring is not there: its pages are the ring's
 }

@@ -42,6 +42,10 @@ public:
         world_.on_failure = std::move(handler);
     }
 
+    //! Called in each io_uring_enter before anything happens there: once a turn of a reactor, when
+    //! its books have to balance. Must not call the kernel.
+    void on_enter(std::function<void()> look) { on_enter_ = std::move(look); }
+
     // What a test does.
 
     //! Calls `fn` so much later, from within the call that makes the time pass. It may call
@@ -62,6 +66,8 @@ public:
     [[nodiscard]] std::chrono::nanoseconds time() const noexcept {
         return std::chrono::nanoseconds{world_.clock.now()};
     }
+    //! Chunks of rx queues that the program holds, of all rings.
+    [[nodiscard]] std::size_t lent_chunks() const;
     //! What the program has left behind, in words: descriptors, requests, buffer groups, memory.
     //! Empty when there is nothing.
     [[nodiscard]] std::string check_clean() const;
@@ -113,6 +119,7 @@ private:
     std::vector<std::shared_ptr<peer>> peers_;
     std::vector<std::shared_ptr<accept_queue>> peer_listeners_;
     std::map<void*, mapped_pages> memory_;
+    std::function<void()> on_enter_;
     std::uint64_t calls_ = 0;
 };
 

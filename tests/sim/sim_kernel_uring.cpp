@@ -5,6 +5,7 @@
 #include <cstring>
 #include <utility>
 
+#include "sim/query.hpp"
 #include "sim/sim_kernel.hpp"
 
 namespace sluice::sim {
@@ -68,6 +69,7 @@ int sim_kernel::uring_enter(int ring, unsigned submit, unsigned wait, unsigned f
     spend(world_.options.enter_cost);
     if (calls_ > world_.options.call_limit) return -EDEADLK;
     found->audit();
+    if (on_enter_) on_enter_();
     if (const int error = world_.faults.next_enter(world_.random); error != 0) return -error;
     const unsigned taken = found->submit(submit);
     const int submitted = static_cast<int>(taken);
@@ -82,6 +84,8 @@ int sim_kernel::uring_enter(int ring, unsigned submit, unsigned wait, unsigned f
 }
 
 int sim_kernel::uring_register(int ring, unsigned opcode, void* argument, unsigned count) noexcept {
+    if (opcode == IORING_REGISTER_QUERY)
+        return answer_query(world_.options.kernel, argument, count);
     const auto found = ring_of(ring, false);
     if (found == nullptr) return -EBADF;
     if (opcode == IORING_REGISTER_RING_FDS)

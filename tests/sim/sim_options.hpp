@@ -38,11 +38,12 @@ struct sim_options {
     double late_notice_rate = 0.5;              //!< its notification comes later than it could
     std::int64_t late_notice_time = 2'000'000;  //!< at most
     double stuck_notice_rate = 0;               //!< it does not come before the connection is reset
-    std::size_t lockable = std::size_t{1} << 30;  //!< RLIMIT_MEMLOCK, for fixed buffers
+    std::size_t lockable = std::size_t{1} << 30;  //!< RLIMIT_MEMLOCK, for fixed buffers and areas
+    bool net_admin = true;                        //!< CAP_NET_ADMIN, for rx queues
 
     std::uint64_t call_limit = 20'000'000;  //!< enters and looks at the clock; more is a livelock
 
-    bool poison_returned_buffers = true;  //!< overwrites provided buffers that come back
+    bool poison_returned_buffers = true;  //!< overwrites buffers and chunks that come back
 };
 
 //! Nothing at random but the latencies: for tests that look at single steps.

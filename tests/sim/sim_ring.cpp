@@ -16,25 +16,6 @@ constexpr unsigned known_sqe_flags =
     IOSQE_FIXED_FILE | IOSQE_ASYNC | IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS;
 constexpr std::size_t few_bytes = 8;
 
-unsigned setup_flags(const profile& p) noexcept {
-    unsigned flags = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL |
-                     IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
-                     IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
-    if (p.no_sqarray) flags |= IORING_SETUP_NO_SQARRAY;
-    if (p.cqe_mixed) flags |= IORING_SETUP_CQE_MIXED;
-    return flags;
-}
-
-unsigned feature_bits(const profile& p) noexcept {
-    unsigned bits = IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE |
-                    IORING_FEAT_RW_CUR_POS | IORING_FEAT_CUR_PERSONALITY | IORING_FEAT_FAST_POLL |
-                    IORING_FEAT_POLL_32BITS | IORING_FEAT_EXT_ARG | IORING_FEAT_NATIVE_WORKERS |
-                    IORING_FEAT_RSRC_TAGS | IORING_FEAT_CQE_SKIP | IORING_FEAT_LINKED_FILE;
-    if (p.min_timeout) bits |= IORING_FEAT_MIN_TIMEOUT;
-    if (p.no_iowait) bits |= IORING_FEAT_NO_IOWAIT;
-    return bits;
-}
-
 }  // namespace
 
 std::string request::describe() const {
@@ -53,6 +34,25 @@ sim_ring::~sim_ring() {
     for (auto& [id, r] : requests_) world_.clock.cancel(r->event);
 }
 
+unsigned sim_ring::setup_flags(const profile& p) noexcept {
+    unsigned flags = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL |
+                     IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
+                     IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQE32;
+    if (p.no_sqarray) flags |= IORING_SETUP_NO_SQARRAY;
+    if (p.cqe_mixed) flags |= IORING_SETUP_CQE_MIXED;
+    return flags;
+}
+
+unsigned sim_ring::feature_bits(const profile& p) noexcept {
+    unsigned bits = IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE |
+                    IORING_FEAT_RW_CUR_POS | IORING_FEAT_CUR_PERSONALITY | IORING_FEAT_FAST_POLL |
+                    IORING_FEAT_POLL_32BITS | IORING_FEAT_EXT_ARG | IORING_FEAT_NATIVE_WORKERS |
+                    IORING_FEAT_RSRC_TAGS | IORING_FEAT_CQE_SKIP | IORING_FEAT_LINKED_FILE;
+    if (p.min_timeout) bits |= IORING_FEAT_MIN_TIMEOUT;
+    if (p.no_iowait) bits |= IORING_FEAT_NO_IOWAIT;
+    return bits;
+}
+
 int sim_ring::set_up(unsigned entries, io_uring_params& params) {
     const unsigned flags = params.flags;
     if ((flags & ~setup_flags(world_.options.kernel)) != 0) return -EINVAL;
@@ -63,6 +63,7 @@ int sim_ring::set_up(unsigned entries, io_uring_params& params) {
         return -EINVAL;
     if (const int failed = queues_.set_up(entries, params); failed != 0) return failed;
     params.features = feature_bits(world_.options.kernel);
+    deferred_ = deferred;
     return 0;
 }
 
@@ -77,6 +78,11 @@ void* sim_ring::map(std::uint64_t offset, std::size_t length) const {
 
 void sim_ring::audit() {
     for (const auto& [id, g] : groups_) g->audit();
+    for (const auto& [id, z] : zcrx_) z->audit();
+}
+
+void sim_ring::unmapped(const void* address) noexcept {
+    for (const auto& [id, z] : zcrx_) z->unmapped(address);
 }
 
 std::shared_ptr<sim_socket> sim_ring::make_socket(int family) {
@@ -220,6 +226,7 @@ std::optional<outcome> sim_ring::intercept(request& r) {
         case fault_kind::none: return std::nullopt;
         case fault_kind::no_buffers: return outcome::finish(-ENOBUFS);
         case fault_kind::no_memory: return outcome::finish(-ENOMEM);
+        case fault_kind::no_cq_room: return outcome::finish(-ENOSPC);
         case fault_kind::no_descriptors: return outcome::finish(-EMFILE);
         case fault_kind::cancelled: return outcome::finish(r.cancelled_result());
         case fault_kind::short_transfer:
@@ -252,6 +259,21 @@ bool sim_ring::post_more(request& r, std::int32_t result, std::uint32_t flags) {
     if (queues_.full() && world_.random.chance(world_.options.overflow_ends_rate)) return false;
     post(r, result, flags | IORING_CQE_F_MORE);
     return true;
+}
+
+void sim_ring::post_big(request& r, std::int32_t result, std::uint64_t offset) {
+    if (!std::exchange(r.counted, false)) world_.faults.count(r.sqe.opcode);
+    if (world_.tracing)
+        world_.trace("CQE  " + r.describe() + ": " + std::to_string(result) + ", more, at " +
+                     std::to_string(offset));
+    queues_.post_big(r.sqe.user_data, result, IORING_CQE_F_MORE, offset);
+}
+
+void sim_ring::post_notices() {
+    for (const notice& n : std::exchange(notices_, {})) {
+        if (world_.tracing) world_.trace("CQE  event " + std::to_string(n.what));
+        queues_.post(n.user_data, n.what, 0);
+    }
 }
 
 // The first of two CQEs; the memory is free when nobody else refers to it.
@@ -355,6 +377,7 @@ void sim_ring::run_task_work(unsigned limit) {
         else
             attempt(*r);
     }
+    post_notices();
     queues_.set_task_run(!task_work_.empty());
 }
 

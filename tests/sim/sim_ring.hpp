@@ -18,6 +18,7 @@
 #include "sim/request.hpp"
 #include "sim/shared_queues.hpp"
 #include "sim/sim_file.hpp"
+#include "sim/zcrx_queue.hpp"
 
 namespace sluice::sim {
 
@@ -39,6 +40,10 @@ public:
 
     [[nodiscard]] std::string describe() const override { return "ring"; }
 
+    //! What rings can be asked for, and what they have.
+    static unsigned setup_flags(const profile& p) noexcept;
+    static unsigned feature_bits(const profile& p) noexcept;
+
     //! io_uring_setup(2): 0 or a negative errno.
     int set_up(unsigned entries, io_uring_params& params);
 
@@ -54,8 +59,10 @@ public:
     //! Null when nothing of that length is at the offset.
     [[nodiscard]] void* map(std::uint64_t offset, std::size_t length) const;
 
-    //! Looks at what the program has put into the buffer rings.
+    //! Looks at what the program has put into buffer rings and refill queues.
     void audit();
+    //! The program has unmapped something.
+    void unmapped(const void* address) noexcept;
 
     // For the operations.
 
@@ -66,6 +73,7 @@ public:
     [[nodiscard]] registered_files& files() noexcept { return files_; }
     [[nodiscard]] std::shared_ptr<sim_socket> make_socket(int family);
     [[nodiscard]] buffer_group* group(std::uint16_t id);
+    [[nodiscard]] zcrx_queue* rx_queue(std::uint32_t id);
 
     //! To be asked before the effect of what posts a CQE: a fault that replaces it, or nothing.
     //! Sets the cap and the hold of the request.
@@ -73,6 +81,10 @@ public:
 
     //! A CQE with F_MORE. False: it was not posted, the request is to end with this one.
     bool post_more(request& r, std::int32_t result, std::uint32_t flags);
+
+    //! A data CQE of a zero-copy receive, with F_MORE, once there is room.
+    void post_big(request& r, std::int32_t result, std::uint64_t offset);
+    [[nodiscard]] bool has_room_for_big_cqe() noexcept { return queues_.make_room_for_big(); }
 
     //! ASYNC_CANCEL of all others that `matches`, or of the oldest: what its CQE says.
     int cancel(const std::function<bool(const request&)>& matches, bool all, const request& self);
@@ -92,8 +104,15 @@ public:
         const noexcept {
         return groups_;
     }
+    //! Chunks of rx queues that the program has.
+    [[nodiscard]] std::size_t lent_chunks();
 
 private:
+    //! An event that task work will post.
+    struct notice {
+        std::uint64_t user_data;
+        std::int32_t what;
+    };
     using request_map = std::map<std::uint64_t, std::unique_ptr<request>>;
 
     void start(const sqe_fields& sqe);
@@ -117,6 +136,12 @@ private:
     int register_files(const io_uring_rsrc_register& registration);
     int register_fixed(const io_uring_rsrc_register& registration);
     int update_fixed(const io_uring_rsrc_update2& update);
+    int register_zcrx(io_uring_zcrx_ifq_reg& request);
+    int import_zcrx(io_uring_zcrx_ifq_reg& request);
+    int control_zcrx(zcrx_ctrl& request);
+    std::uint32_t install(std::shared_ptr<zcrx_queue> queue);
+    void tell(std::uint64_t user_data, std::int32_t event_type);
+    void post_notices();
     int register_file_array(const std::int32_t* descriptors, unsigned count);
 
     descriptor_table& descriptors_;
@@ -125,7 +150,10 @@ private:
     registered_files files_;
     fixed_memory fixed_;
     std::map<std::uint16_t, std::unique_ptr<buffer_group>> groups_;
-    request_map requests_;  // by age
+    std::map<std::uint32_t, std::shared_ptr<zcrx_queue>> zcrx_;
+    std::vector<notice> notices_;
+    bool deferred_ = false;  // IORING_SETUP_DEFER_TASKRUN
+    request_map requests_;   // by age
     std::vector<std::uint64_t> task_work_;
     std::uint64_t last_id_ = 0;
     unsigned held_ = 0;

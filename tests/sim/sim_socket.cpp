@@ -151,6 +151,10 @@ bool sim_socket::more_to_read() const noexcept {
     return connection_ != nullptr && connection_->more_to_read(end_);
 }
 
+std::size_t sim_socket::unread() const noexcept {
+    return connection_ != nullptr ? connection_->unread(end_) : 0;
+}
+
 int sim_socket::set_option(int level, int name, const void* value, socklen_t length) {
     const int done = options_.set(level, name, value, length);
     if (done == 0 && connection_ != nullptr && level == SOL_SOCKET &&

@@ -44,6 +44,8 @@ public:
     int receive(std::span<std::byte> to);
     int shutdown(int how);
     [[nodiscard]] bool more_to_read() const noexcept;
+    //! Bytes that receive() could give now.
+    [[nodiscard]] std::size_t unread() const noexcept;
 
     int set_option(int level, int name, const void* value, socklen_t length);
     int get_option(int level, int name, void* value, socklen_t& length);

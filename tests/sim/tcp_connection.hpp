@@ -73,6 +73,8 @@ public:
     [[nodiscard]] bool has_room(end_of e) const noexcept { return out(e).room() != 0; }
     //! F_SOCK_NONEMPTY: bytes, or the end of the stream, are there to be read.
     [[nodiscard]] bool more_to_read(end_of e) const noexcept;
+    //! Bytes that are there to be read.
+    [[nodiscard]] std::size_t unread(end_of e) const noexcept { return in(e).readable(); }
     [[nodiscard]] bool was_reset(end_of e) const noexcept { return ends_[index(e)].reset; }
     //! Bytes sent that the other end has not got yet.
     [[nodiscard]] std::size_t unsent(end_of e) const noexcept { return out(e).unarrived(); }

@@ -2,6 +2,7 @@
 //! The production code under ten thousand worlds: random traffic, random sizes, random faults.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <initializer_list>
@@ -10,6 +11,7 @@
 #include "sim/echo_traffic.hpp"
 #include "sim/seeds.hpp"
 #include "sluice/net_stats.hpp"
+#include "sluice/zcrx_stats.hpp"
 
 using namespace sluice;
 using namespace sluice::sim;
@@ -17,6 +19,7 @@ using namespace sluice::sim;
 namespace {
 
 constexpr std::uint64_t seeds = 10'000;
+constexpr std::uint64_t zero_copy_share = 3;  // one in so many worlds has an rx queue
 
 template <class T>
 T one_of(sim_kernel& sim, std::initializer_list<T> choices) {
@@ -69,6 +72,30 @@ void choose_impatience(sim_kernel& sim, reactor_options& o) {
     sim.options().stuck_notice_rate = one_of(sim, {0.0, 0.0, 0.01, 0.3});
 }
 
+//! A device-less rx queue, too small for what is to go through it.
+void choose_rx_queue(sim_kernel& sim, reactor_options& o) {
+    sim.options().kernel = kernel_7_3();
+    sim.options().kernel.cqe_mixed = sim.random().chance(0.8);
+    if (sim.random().chance(0.2)) sim.options().kernel.zcrx_control = 3;  // an area can't grow
+    sim.options().lockable = std::max<std::size_t>(sim.options().lockable, 1 << 20);
+    constexpr std::size_t chunk = 4096;
+    o.zcrx.device_less = true;
+    o.zcrx.pages = page_kind::small;
+    o.zcrx.area_bytes = chunk * one_of<std::size_t>(sim, {1, 2, 3, 8, 64});
+    o.zcrx.max_area_bytes = o.zcrx.area_bytes * one_of<std::size_t>(sim, {0, 1, 2, 5});
+    o.zcrx.refill_entries = one_of<std::uint32_t>(sim, {0, 1, 2, 8});
+    o.zcrx.posted_chunks = one_of<std::uint32_t>(sim, {0, 0, 1});
+    o.zcrx.reactors_per_queue = one_of<std::uint32_t>(sim, {1, 1, 2});
+    o.zcrx.copy_always_below = one_of<std::uint32_t>(sim, {0, 0, 100, 2048});
+    o.zcrx.max_leases_per_connection = one_of<std::uint32_t>(sim, {0, 0, 1, 4, 64});
+    o.zcrx.marks.small_copy = one_of<std::uint32_t>(sim, {0, 25, 100});
+    o.zcrx.marks.full_copy = one_of<std::uint32_t>(sim, {0, 12, 50});
+    o.zcrx.marks.evacuate = one_of<std::uint32_t>(sim, {0, 0, 6, 30});
+    o.zcrx.marks.margin = one_of<std::uint32_t>(sim, {0, 12, 100});
+    o.heap_receive_size = one_of<std::uint32_t>(sim, {1, 500, 16384});
+    if (sim.random().chance(0.3)) o.cq_entries = one_of<std::uint32_t>(sim, {1, 4, 16});
+}
+
 echo_traffic::plan choose_traffic(sim_kernel& sim) {
     echo_traffic::plan p;
     p.clients = static_cast<unsigned>(sim.random().below(5));
@@ -107,6 +134,29 @@ void check_books(sim_kernel& sim, reactor& home) {
          static_cast<std::int64_t>(sim.lent_buffers()));
     zero("buffers not with the kernel, by ours",
          static_cast<std::int64_t>(n.buffers_total - n.buffers_kernel));
+    const auto z = zcrx_stats_of(home);
+    zero("handles of chunks", z.handles);
+    // What is destroyed with an abandoned reactor needs no place in the refill queue any more.
+    const std::uint64_t held = home.abandoned() ? z.tokens_held : 0;
+    const std::uint64_t posted = home.options().zcrx.posted_chunks;
+    zero("tokens held", static_cast<std::int64_t>(z.tokens_held - held));
+    zero("chunks not with the kernel, by its count",
+         static_cast<std::int64_t>(sim.lent_chunks() - held));
+    if (z.in_use)
+        zero("chunks that are out", static_cast<std::int64_t>(z.chunks_out - posted - held));
+}
+
+//! At every moment, and so at the end of each turn.
+void watch_books(sim_kernel& sim, reactor& home) {
+    sim.on_enter([&] {
+        const auto s = zcrx_stats_of(home);
+        sim.expect(s.balanced(), "the books of the rx queue do not balance: delivered " +
+                                     std::to_string(s.tokens_delivered) + ", held " +
+                                     std::to_string(s.tokens_held) + ", returned " +
+                                     std::to_string(s.tokens_returned));
+        // What has been delivered and not been looked at yet is with the program too.
+        sim.expect(s.tokens_held <= sim.lent_chunks(), "tokens are held that nobody has lent");
+    });
 }
 
 void one_world(sim_kernel& sim, bool proxied) {
@@ -117,13 +167,19 @@ void one_world(sim_kernel& sim, bool proxied) {
     if (plan.rough) choose_impatience(sim, options);
     if (proxied) options.registered_descriptor_slots = 64;  // each client needs four
     choose_faults(sim, plan);
+    if (sim.seed() % zero_copy_share == 0) {
+        choose_rx_queue(sim, options);
+        plan.holders = true;
+    }
     {
         auto made = reactor::create_on(sim, options);
         sim.expect(made.has_value(), "no reactor");
         reactor& home = **made;
+        watch_books(sim, home);
         echo_traffic traffic(sim, home, plan);
         traffic.run();
         check_books(sim, home);
+        sim.on_enter(nullptr);
     }
     const std::string left = sim.check_clean();
     sim.expect(left.empty(), "left behind:\n" + left);
