@@ -20,8 +20,8 @@ class accept_queue {
 public:
     using arrived_hook = std::function<void()>;
 
-    accept_queue(world& w, const sim_address& where, unsigned backlog, buffer_sizes buffers)
-        : world_(w), where_(where), backlog_(backlog), buffers_(buffers) {}
+    accept_queue(const sim_address& where, unsigned backlog, buffer_sizes buffers)
+        : where_(where), backlog_(backlog), buffers_(buffers) {}
     ~accept_queue() { close(); }
     accept_queue(const accept_queue&) = delete;
     accept_queue& operator=(const accept_queue&) = delete;
@@ -39,7 +39,6 @@ private:
     friend class network;
     [[nodiscard]] bool full() const noexcept { return waiting_.size() + promised_ > backlog_; }
 
-    world& world_;
     sim_address where_;
     std::size_t backlog_;
     buffer_sizes buffers_;

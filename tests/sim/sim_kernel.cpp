@@ -49,8 +49,8 @@ void sim_kernel::listen_peers(std::uint16_t port,
                               std::function<void(const std::shared_ptr<peer>&)> fn) {
     const buffer_sizes sizes{world_.options.send_buffer, world_.options.receive_buffer};
     for (const int family : {AF_INET, AF_INET6}) {
-        auto queue = std::make_shared<accept_queue>(world_, loopback(family, port),
-                                                    world_.options.somaxconn, sizes);
+        auto queue =
+            std::make_shared<accept_queue>(loopback(family, port), world_.options.somaxconn, sizes);
         queue->on_arrival([this, fn, q = queue.get()] {
             while (auto connection = q->take()) {
                 auto made = std::make_shared<peer>(world_);

@@ -57,7 +57,7 @@ int sim_socket::listen(int backlog) {
         queue_->set_backlog(depth);
         return 0;
     }
-    queue_ = std::make_shared<accept_queue>(world_, local_, depth, options_.buffers());
+    queue_ = std::make_shared<accept_queue>(local_, depth, options_.buffers());
     queue_->on_arrival([this] { notify(interest::input); });
     net_.listen(queue_);
     return 0;
