@@ -251,7 +251,8 @@ bool rx_queue::give_back(chunk& c) noexcept {
     if (c.in_use()) return true;  // it was delivered again, and comes back later
     lease_account* account = c.account.exchange(nullptr, std::memory_order_relaxed);
     if (account != nullptr) account->release();
-    poison(data_of(c), options_.chunk_bytes);
+    // A NIC may have put a packet beside it that has not been delivered yet.
+    if (options_.device_less) poison(data_of(c), options_.chunk_bytes);
     std::uint32_t written = 0;
     while (written != tokens && make_room()) {
         refill_.write(c.offset, options_.chunk_bytes);

@@ -470,6 +470,34 @@ TEST_CASE("sim zcrx: a CQ with hardly any room") {
     }
 }
 
+TEST_CASE("sim zcrx: more receives than the CQ has entries all get on") {
+    sim_options world = quiet_options(kernel_7_3());
+    world.call_limit = 10'000;
+    sim_kernel sim(1, world);
+    reactor_options options = with_chunks(64);
+    options.sq_entries = 2;
+    options.cq_entries = 4;
+    constexpr int connections = 8;
+    const std::string text = page_of('a') + page_of('b') + page_of('c');
+    int done = 0;
+    {
+        auto home = reactor::create_on(sim, options).value();
+        sim.listen_peers(80, [&](const std::shared_ptr<peer>& p) { p->send(text, 10ms); });
+        for (int i = 0; i < connections; ++i)
+            home->spawn([&]() -> task<> {
+                auto stream = co_await tcp_stream::connect(endpoint::of("127.0.0.1", 80).value());
+                REQUIRE(stream.has_value());
+                CHECK(text_of(co_await take(*stream, text.size())) == text);
+                ++done;
+            });
+        home->run_until_idle();
+        CHECK(home->stats().cq_overflows > 0);
+        CHECK(net_stats_of(*home).enospc > 0);
+    }
+    CHECK(done == connections);
+    CHECK(sim.check_clean() == "");
+}
+
 TEST_CASE("sim zcrx: without chunks, the heap is next, and what is held stays") {
     const counts c =
         with_peer(with_chunks(2), [](reactor& home, tcp_stream stream, peer& p) -> task<> {
@@ -601,6 +629,23 @@ TEST_CASE("sim zcrx: a queue for several reactors leaves no descriptor behind") 
         p.send("hello");
         CHECK(text_of(co_await take(stream, 5)) == "hello");
     });
+}
+
+TEST_CASE("sim zcrx: a demand that can't be met says so every time") {
+    sim_options world = quiet_options(kernel_7_3());
+    world.net_admin = false;
+    sim_kernel sim(1, world);
+    {
+        auto home = reactor::create_on(sim, with_chunks(4)).value();
+        home->spawn([]() -> task<> {
+            for (int i = 0; i < 3; ++i) {
+                auto stream = co_await tcp_stream::connect(endpoint::of("127.0.0.1", 80).value());
+                CHECK(stream.error() == boost::system::errc::operation_not_permitted);
+            }
+        });
+        home->run_until_idle();
+    }
+    CHECK(sim.check_clean() == "");
 }
 
 TEST_CASE("sim zcrx: where there is none a reactor copies, or does without") {
