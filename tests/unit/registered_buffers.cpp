@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "runtime/kernel/kernel.hpp"
+#include "sluice/log.hpp"
 #include "support/child.hpp"
 
 #include <doctest/doctest.h>
@@ -101,6 +102,7 @@ TEST_CASE("registered buffers: too little locked memory is counted, and named on
     const auto outcome = sluice::testing::in_child([] {
         // Who may lock memory without a limit has none.
         const rlimit little{4096, 4096};
+        if (!sluice::set_log_level("warning")) return 9;
         if (::geteuid() == 0 && ::setresuid(65534, 65534, 65534) != 0) return 1;
         table t(4);
         if (!t.opened) return 2;
