@@ -183,7 +183,10 @@ void reactor_io::enter(unsigned wait, std::int64_t deadline) noexcept {
     ++stats_.enters;
     // While the kernel keeps CQEs back, those come first: zero-copy receives would find no room
     // behind them, end for want of it, and be kept back in turn, for ever.
-    const int entered = ring_.enter(wait, deadline, min_wait_us_, !ring_.overflowed());
+    const bool submits = !ring_.overflowed();
+    // Nobody may sleep on what has not been submitted.
+    if (!submits && ring_.unsubmitted() != 0) wait = 0;
+    const int entered = ring_.enter(wait, deadline, min_wait_us_, submits);
     if (entered >= 0) return;
     switch (-entered) {
         case ETIME:   // the deadline
