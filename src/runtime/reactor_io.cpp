@@ -184,8 +184,7 @@ void reactor_io::enter(unsigned wait, std::int64_t deadline) noexcept {
     // While the kernel keeps CQEs back, those come first: zero-copy receives would find no room
     // behind them, end for want of it, and be kept back in turn, for ever.
     const bool submits = !ring_.overflowed();
-    // Nobody may sleep on what has not been submitted.
-    if (!submits && ring_.unsubmitted() != 0) wait = 0;
+    if (!submits && ring_.unsubmitted() != 0) wait = 0;  // it must not sleep on what is kept back
     const int entered = ring_.enter(wait, deadline, min_wait_us_, submits);
     if (entered >= 0) return;
     switch (-entered) {
@@ -217,7 +216,7 @@ void reactor_io::end_turn(bool wait, std::int64_t deadline) noexcept {
     submit_parked();
     if (ring_.overflowed()) ++stats_.cq_overflows;
     const bool must_submit = ring_.unsubmitted() != 0;
-    bool sleeps = wait && hooks_head_ == nullptr && !ring_.has_cqes();
+    bool sleeps = wait && hooks_head_ == nullptr && parked_head_ == nullptr && !ring_.has_cqes();
     if (sleeps && bell_ != nullptr) sleeps = bell_->may_sleep();
     if (must_submit || sleeps || ring_.kernel_has_work())
         enter(sleeps ? min_wait_completions_ : 0, deadline);
