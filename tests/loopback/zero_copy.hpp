@@ -50,16 +50,14 @@ inline rx_buffer buffer_of(std::uint64_t seed, std::uint64_t offset, std::size_t
 //! A wire whose peer takes little unread, while the stream's own buffer takes a lot: so what is
 //! sent is accepted at once, and stays with the sender.
 inline task<wire> holding_wire() {
-    wire w = co_await make_wire(4096);
+    // With much less the window could stay below a segment, and then only TCP's probes get through.
+    wire w = co_await make_wire(32 * 1024);
     if (!w.stream.set_option(SOL_SOCKET, SO_SNDBUF, 4 << 20)) co_return w;  // a registered one
     co_return w;
 }
 
-//! Reads so many bytes of the pattern; whether all of them came. A receive buffer that is smaller
-//! than a segment of the loopback interface, as a holding_wire has it, gets a byte or so at each of
-//! TCP's probes, which come ever more seldom: so it is made larger first.
+//! Reads so many bytes of the pattern; whether all of them came.
 inline bool take_all(plain_socket& from, std::uint64_t seed, std::uint64_t total) {
-    from.set_option(SOL_SOCKET, SO_RCVBUF, 4 << 20);
     pattern_reader reader(seed);
     std::vector<std::byte> space(200'000);
     while (reader.taken() < total) {
