@@ -134,7 +134,9 @@ listener_group stage::listen(const listen_options& options) {
 task<connection_pair> stage::connected(bool narrow) {
     connection_pair made;
     {
-        const listener_group group = listen({.receive_buffer = narrow ? 4096 : 0});
+        // Narrower still, and TCP's window could stay below a segment: probes alone would get
+        // through.
+        const listener_group group = listen({.receive_buffer = narrow ? 16 * 1024 : 0});
         tcp_listener listener = tcp_listener::open(home_, group, 0).value();
         auto connected = co_await tcp_stream::connect(group.local());
         made.stream = std::move(connected).value();
