@@ -25,6 +25,7 @@ sink() {
     out=$2
     shift 2
     echo "== $name"
+    : >sink.log # or the last one's port is read
     sluice-sink --listen 0 --stats 0s --mode zc --zcrx device-less --area-size 16m --cores 0 --out "$out" \
         "$@" >sink.log 2>sink.err &
     server=$!
