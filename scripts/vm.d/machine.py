@@ -82,9 +82,10 @@ class Machine:
             other.close()
         try:
             if not self._read_until(lambda: self.console.ready, boot_limit):
-                if not self.console.text and self.process.poll():
-                    raise vmerror.Unusable(self._how_ended())
-                raise vmerror.Unbootable(self._how_ended() or f"no user space in {boot_limit:g} s")
+                ended = self._how_ended()
+                if ended and self.process.returncode and not self.console.text:
+                    raise vmerror.Unusable(ended)
+                raise vmerror.Unbootable(ended or f"no user space in {boot_limit:g} s")
             on_ready()
             if not self._read_until(self._all_ended, time_limit + GRACE_S):
                 ended = self._how_ended()
