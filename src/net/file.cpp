@@ -17,7 +17,6 @@ namespace sluice {
 
 namespace {
 
-using detail::operation;
 using detail::request;
 
 //! A request that a function fills.
