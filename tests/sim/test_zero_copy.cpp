@@ -54,8 +54,9 @@ TEST_CASE("sim zero copy: the notification says whether it was copied") {
     for (const double rate : {0.0, 1.0}) {
         sim_options options = quiet_options();
         options.copied_rate = rate;
+        const std::string text = "hello";  // the kernel's until it is released
         sending w(options);
-        w.send(5, "hello");
+        w.send(5, text);
         const completion released = w.r.take(5);
         CHECK(!released.more());
         CHECK(copied(released) == (rate != 0));
