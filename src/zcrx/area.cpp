@@ -27,6 +27,15 @@ area::area(mapped_pages pages, std::uint32_t chunk_bytes, buffer_source& source)
     for (std::uint32_t i = 0; i < count_; ++i) chunks_[i].source = &source;
 }
 
+// Chunks that never went back, because the queue ended before, are charged to the end.
+area::~area() {
+    for (std::uint32_t i = 0; i < count_; ++i)
+        if (lease_account* account = chunks_[i].account.load(std::memory_order_relaxed);
+            account != nullptr)
+            account->release();
+    region_->retire();
+}
+
 void area::name(std::uint64_t token) noexcept {
     for (std::uint32_t i = 0; i < count_; ++i)
         chunks_[i].offset = token + std::uint64_t{i} * chunk_bytes_;

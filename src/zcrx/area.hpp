@@ -63,7 +63,7 @@ public:
     //! The kernel's name for it in offsets; told after registration.
     void name(std::uint64_t token) noexcept;
 
-    ~area() { region_->retire(); }
+    ~area();
     area(const area&) = delete;
     area& operator=(const area&) = delete;
 
