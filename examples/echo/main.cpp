@@ -19,17 +19,17 @@ int main(int argc, char** argv) {
     sluice::service_options how = line.service();
     how.drain_timeout = options.drain_timeout;
     how.reactor = options.reactor;
+    // Before the service: the NIC is put back when the rings are closed.
+    demo::succession succession;
+    if (auto begun = succession.begin(line, options.nic, options.succession, how, options.listen);
+        !begun)
+        return line.fail(begun.error().message);
     sluice::service service(how);
 
-    auto listeners =
-        sluice::listener_group::open(line.address(), service.reactors(), options.listen);
-    if (!listeners)
-        return line.fail(sluice::explain_listen_error(listeners.error(), line.address()));
-
-    echo::server server(options, service, *listeners);
+    echo::server server(options, service, succession);
     const auto report = service.run([&](sluice::reactor& home) { return server.run(home); });
     if (!report) return line.fail(sluice::explain_ring_error(report.error()));
-    std::printf("%llu messages\n%s", static_cast<unsigned long long>(server.messages()),
-                report->to_string().c_str());
+    std::printf("%llu messages\n%s%s", static_cast<unsigned long long>(server.messages()),
+                server.received().to_string().c_str(), report->to_string().c_str());
     return report->clean() && !server.failed() ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "options.hpp"
 
-#include "../common/receive_options.hpp"
-
 namespace echo {
 
 void add_options(demo::command_line& line, options& to) {
@@ -32,6 +30,8 @@ void add_options(demo::command_line& line, options& to) {
         ->check(CLI::Range(2U, 65536U))
         ->capture_default_str();
     demo::add_receive_options(line, to.reactor);
+    demo::add_nic_options(line, to.nic);
+    demo::add_succession_options(line, to.succession);
     app.add_flag("--registered-descriptors", to.reactor.registered_descriptors,
                  "keep sockets in the ring's own table");
 }

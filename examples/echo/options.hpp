@@ -5,7 +5,8 @@
 #include <chrono>
 #include <cstdint>
 
-#include "../common/command_line.hpp"
+#include "../common/receive_options.hpp"
+#include "../common/succession.hpp"
 #include "sluice/listener.hpp"
 #include "sluice/options.hpp"
 
@@ -18,6 +19,8 @@ struct options {
     std::uint64_t exit_after_messages = 0;  // 0: never
     sluice::listen_options listen;
     sluice::reactor_options reactor;
+    demo::nic_options nic;
+    demo::succession_options succession;
 };
 
 //! Declares the options of sluice-echo; `to` gets their values when the line is parsed.

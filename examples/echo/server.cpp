@@ -11,7 +11,7 @@ namespace echo {
 using namespace sluice;
 
 task<> server::run(reactor& home) {
-    auto listener = tcp_listener::open(home, listeners_);
+    auto listener = tcp_listener::open(home, succession_.listeners());
     if (!listener) {
         fail(explain_receive_error(listener.error(), home));
         co_return;
@@ -24,16 +24,18 @@ task<> server::run(reactor& home) {
             scope.spawn([&] { return publish(home); });
             if (home.index() == 0) scope.spawn([&] { return print(); });
         }
+        succession_.run_in(scope, home, service_);
         auto served =
-            co_await serve(*listener, [&](tcp_stream conn) { return echo(std::move(conn), mine); });
+            co_await serve(*listener, [&](tcp_stream conn) { return mine.echo(std::move(conn)); });
         if (!served) fail("accepting failed: " + served.error().message());
         scope.request_stop();
     }));
+    received_.add(home);
 }
 
 void server::announce() const {
-    std::printf("listening on %s with %u reactors\n", listeners_.local().to_string().c_str(),
-                service_.reactors());
+    std::printf("listening on %s with %u reactors\n",
+                succession_.listeners().local().to_string().c_str(), service_.reactors());
     std::fflush(stdout);
 }
 
@@ -43,21 +45,21 @@ void server::fail(const std::string& why) {
     service_.request_stop();
 }
 
-task<> server::echo(tcp_stream conn, core& mine) {
-    const bool limited = options_.idle_timeout.count() > 0;
-    const auto idle =
-        limited ? std::chrono::nanoseconds(options_.idle_timeout) : std::chrono::nanoseconds::max();
-    while (auto chunk = co_await with_timeout(idle, conn.recv())) {
-        count_message(mine);
-        auto sent = co_await with_timeout(idle, conn.send_all(std::move(*chunk)));
+// Most of the time a connection is this coroutine's frame, so it is kept small.
+task<> core::echo(tcp_stream conn) {
+    while (auto chunk = co_await with_timeout(whole->idle_, [&] { return conn.recv(); })) {
+        count_message();
+        auto sent =
+            co_await with_timeout(whole->idle_, [&] { return conn.send_all(std::move(*chunk)); });
         if (!sent) break;
     }
 }
 
-void server::count_message(core& mine) {
-    ++mine.messages;
-    if (options_.exit_after_messages == 0) return;
-    if (left_until_exit_.fetch_sub(1, std::memory_order_relaxed) == 1) service_.request_stop();
+void core::count_message() {
+    ++messages;
+    if (whole->options_.exit_after_messages == 0) return;
+    if (whole->left_until_exit_.fetch_sub(1, std::memory_order_relaxed) == 1)
+        whole->service_.request_stop();
 }
 
 task<> server::publish(reactor& home) {

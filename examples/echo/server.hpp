@@ -3,12 +3,14 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <mutex>
 #include <vector>
 
 #include <sluice/sluice.hpp>
 
+#include "../common/receive_report.hpp"
 #include "options.hpp"
 
 namespace echo {
@@ -25,8 +27,15 @@ struct figures {
     std::uint64_t capped = 0;
 };
 
-//! A reactor's own count, and its figures for the one that prints, set together now and then.
+class server;
+
+//! A reactor's share: its own count, and its figures for the one that prints, set together now and
+//! then.
 struct core {
+    sluice::task<> echo(sluice::tcp_stream conn);
+    void count_message();
+
+    server* whole = nullptr;
     std::uint64_t messages = 0;
     std::mutex mutex;
     figures published;
@@ -35,8 +44,14 @@ struct core {
 //! All reactors' share of one server.
 class server {
 public:
-    server(const options& o, sluice::service& service, const sluice::listener_group& listeners)
-        : options_(o), service_(service), listeners_(listeners), cores_(service.reactors()) {}
+    server(const options& o, sluice::service& service, demo::succession& succession)
+        : options_(o),
+          service_(service),
+          succession_(succession),
+          cores_(service.reactors()),
+          received_(o.reactor.zcrx) {
+        for (core& c : cores_) c.whole = this;
+    }
 
     //! What runs on each reactor.
     sluice::task<> run(sluice::reactor& home);
@@ -44,23 +59,29 @@ public:
     //! Received chunks. To be called when the service has ended.
     [[nodiscard]] std::uint64_t messages() const;
 
+    //! The same: what it has received.
+    [[nodiscard]] const demo::receive_report& received() const { return received_; }
+
     //! Whether a reactor could not do its share; the reason has been printed.
     [[nodiscard]] bool failed() const { return failed_; }
 
 private:
-    sluice::task<> echo(sluice::tcp_stream conn, core& mine);
+    friend struct core;
     sluice::task<> publish(sluice::reactor& home);
     sluice::task<> print();
-    void count_message(core& mine);
     void announce() const;
     void fail(const std::string& why);
     figures sum_of_published();
 
     const options& options_;
     sluice::service& service_;
-    const sluice::listener_group& listeners_;
+    demo::succession& succession_;
     std::vector<core> cores_;
+    demo::receive_report received_;
     std::atomic<std::size_t> started_{0};
+    const std::chrono::nanoseconds idle_ = options_.idle_timeout.count() > 0
+                                               ? std::chrono::nanoseconds(options_.idle_timeout)
+                                               : std::chrono::nanoseconds::max();
     std::atomic<bool> failed_{false};
     std::atomic<std::uint64_t> left_until_exit_{options_.exit_after_messages};
 };

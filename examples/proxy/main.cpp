@@ -20,18 +20,23 @@ int main(int argc, char** argv) {
     sluice::service_options how = line.service();
     how.drain_timeout = options.drain_timeout;
     how.reactor = options.reactor;
+    if (options.own_queue)
+        for (const sluice::endpoint& upstream : options.upstreams)
+            if (upstream.port() != 0) options.nic.peer_ports.push_back(upstream.port());
+    // Before the service: the NIC is put back when the rings are closed.
+    demo::succession succession;
+    if (auto begun = succession.begin(line, options.nic, options.succession, how, options.listen);
+        !begun)
+        return line.fail(begun.error().message);
     sluice::service service(how);
 
-    auto listeners =
-        sluice::listener_group::open(line.address(), service.reactors(), options.listen);
-    if (!listeners)
-        return line.fail(sluice::explain_listen_error(listeners.error(), line.address()));
-
-    proxy::server server(options, service, *listeners);
+    proxy::server server(options, service, succession);
     const auto report = service.run([&](sluice::reactor& home) { return server.run(home); });
     if (!report) return line.fail(sluice::explain_ring_error(report.error()));
     const proxy::figures total = server.total();
-    std::printf("%llu connections, %llu refused\n%s", static_cast<unsigned long long>(total.served),
-                static_cast<unsigned long long>(total.refused), report->to_string().c_str());
+    std::printf("%llu connections, %llu refused\n%s%s",
+                static_cast<unsigned long long>(total.served),
+                static_cast<unsigned long long>(total.refused),
+                server.received().to_string().c_str(), report->to_string().c_str());
     return report->clean() && !server.failed() ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -4,8 +4,6 @@
 #include <map>
 #include <string>
 
-#include "../common/receive_options.hpp"
-
 namespace proxy {
 
 namespace {
@@ -56,6 +54,13 @@ void add_options(demo::command_line& line, options& to) {
                    "clients for each core; 0: as many as there are descriptors")
         ->capture_default_str();
     demo::add_receive_options(line, to.reactor);
+    demo::add_nic_options(line, to.nic);
+    demo::add_succession_options(line, to.succession);
+    app.add_flag(
+           "--own-queue", to.own_queue,
+           "lead what upstreams send to the rx queues as well, each connection to that of the "
+           "core that has opened it")
+        ->needs("--nic");
 }
 
 }  // namespace proxy

@@ -6,7 +6,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "../common/command_line.hpp"
+#include "../common/receive_options.hpp"
+#include "../common/succession.hpp"
 #include "sluice/endpoint.hpp"
 #include "sluice/listener.hpp"
 #include "sluice/options.hpp"
@@ -25,6 +26,9 @@ struct options {
     std::uint32_t max_leases = 16;  // of each direction of a connection
     sluice::listen_options listen;
     sluice::reactor_options reactor;
+    demo::nic_options nic;
+    demo::succession_options succession;
+    bool own_queue = false;  // replies of upstreams come by the rx queue of the core that connects
 };
 
 //! Declares the options of sluice-proxy; `to` gets their values when the line is parsed.

@@ -46,7 +46,7 @@ double per(std::uint64_t amount, double divisor) {
 }  // namespace
 
 task<> server::run(reactor& home) {
-    auto listener = tcp_listener::open(home, listeners_);
+    auto listener = tcp_listener::open(home, succession_.listeners());
     if (!listener) {
         fail(explain_receive_error(listener.error(), home));
         co_return;
@@ -56,16 +56,18 @@ task<> server::run(reactor& home) {
     // The printer goes on for as long as connections do.
     static_cast<void>(co_await with_nursery([&](nursery& scope) -> task<> {
         if (home.index() == 0 && options_.stats > 0ms) scope.spawn([&] { return print(home); });
+        succession_.run_in(scope, home, service_);
         auto served = co_await serve(
             *listener, [&](tcp_stream conn) { return client(std::move(conn), mine); });
         if (!served) fail("accepting failed: " + served.error().message());
         scope.request_stop();
     }));
+    received_.add(home);
 }
 
 void server::announce() const {
-    std::printf("listening on %s with %u reactors\n", listeners_.local().to_string().c_str(),
-                service_.reactors());
+    std::printf("listening on %s with %u reactors\n",
+                succession_.listeners().local().to_string().c_str(), service_.reactors());
     std::fflush(stdout);
 }
 
@@ -96,6 +98,7 @@ task<result<server::reached>> server::reach(reactor& home, figures& mine) {
     while (auto at = upstreams_.next(tried, home.now())) {
         connect_options how;
         how.timeout = options_.connect_timeout;
+        how.to_own_queue = options_.own_queue;
         auto connected = co_await tcp_stream::connect(at->address(), how);
         if (connected) {
             if (at->works()) logger()->info("{} answers again", at->address().to_string());

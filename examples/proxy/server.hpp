@@ -9,6 +9,7 @@
 
 #include <sluice/sluice.hpp>
 
+#include "../common/receive_report.hpp"
 #include "options.hpp"
 #include "upstreams.hpp"
 
@@ -36,18 +37,22 @@ struct alignas(64) core {
 //! All reactors' share of one proxy.
 class server {
 public:
-    server(const options& o, sluice::service& service, const sluice::listener_group& listeners)
+    server(const options& o, sluice::service& service, demo::succession& succession)
         : options_(o),
           service_(service),
-          listeners_(listeners),
+          succession_(succession),
           upstreams_(o.upstreams, o.by),
-          cores_(service.reactors()) {}
+          cores_(service.reactors()),
+          received_(o.reactor.zcrx) {}
 
     //! What runs on each reactor.
     sluice::task<> run(sluice::reactor& home);
 
     //! Of all reactors. To be called when the service has ended.
     [[nodiscard]] figures total() const;
+
+    //! The same: what it has received.
+    [[nodiscard]] const demo::receive_report& received() const { return received_; }
 
     //! Whether a reactor could not do its share; the reason has been printed.
     [[nodiscard]] bool failed() const { return failed_; }
@@ -69,9 +74,10 @@ private:
 
     const options& options_;
     sluice::service& service_;
-    const sluice::listener_group& listeners_;
+    demo::succession& succession_;
     upstreams upstreams_;
     std::vector<core> cores_;
+    demo::receive_report received_;
     std::atomic<std::size_t> started_{0};
     std::atomic<bool> failed_{false};
     std::atomic<std::int64_t> next_complaint_{0};  // about refused clients, see refuse()

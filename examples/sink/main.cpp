@@ -23,21 +23,22 @@ int main(int argc, char** argv) {
     sluice::service_options how = line.service();
     how.drain_timeout = options.drain_timeout;
     how.reactor = options.reactor;
+    // Before the service: the NIC is put back when the rings are closed.
+    demo::succession succession;
+    if (auto begun = succession.begin(line, options.nic, options.succession, how, options.listen);
+        !begun)
+        return line.fail(begun.error().message);
     sluice::service service(how);
 
-    auto listeners =
-        sluice::listener_group::open(line.address(), service.reactors(), options.listen);
-    if (!listeners)
-        return line.fail(sluice::explain_listen_error(listeners.error(), line.address()));
-
-    sink::server server(options, service, *listeners);
+    sink::server server(options, service, succession);
     const auto report = service.run([&](sluice::reactor& home) { return server.run(home); });
     if (!report) return line.fail(sluice::explain_ring_error(report.error()));
     const sink::figures total = server.total();
-    std::printf("%llu files, %llu failed, %llu refused: %s\n%s",
+    std::printf("%llu files, %llu failed, %llu refused: %s\n%s%s",
                 static_cast<unsigned long long>(total.files),
                 static_cast<unsigned long long>(total.failed),
                 static_cast<unsigned long long>(total.refused),
-                sink::to_string(total.writes, total.syncs).c_str(), report->to_string().c_str());
+                sink::to_string(total.writes, total.syncs).c_str(),
+                server.received().to_string().c_str(), report->to_string().c_str());
     return report->clean() && !server.failed() && total.failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -3,8 +3,6 @@
 
 #include <filesystem>
 
-#include "../common/receive_options.hpp"
-
 namespace sink {
 
 namespace {
@@ -32,7 +30,8 @@ std::string take_policy(const std::string& text, sync_policy& to) {
     }
     if (text.starts_with(each)) {
         std::string size = text.substr(each.size());
-        if (CLI::AsSizeValue(false)(size).empty() && (to.each = std::stoull(size)) != 0) return "";
+        if (CLI::AsSizeValue(false)(size).empty()) to.each = std::stoull(size);
+        if (to.each != 0) return "";
     }
     return text + " is not never, end or each-SIZE, such as each-64m";
 }
@@ -75,6 +74,8 @@ void add_options(demo::command_line& line, options& to) {
         ->capture_default_str();
     to.reactor.zcrx.max_leases_per_connection = 256;  // one in flight and one to come
     demo::add_receive_options(line, to.reactor);
+    demo::add_nic_options(line, to.nic);
+    demo::add_succession_options(line, to.succession);
 }
 
 }  // namespace sink

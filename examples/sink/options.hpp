@@ -6,7 +6,8 @@
 #include <cstdint>
 #include <string>
 
-#include "../common/command_line.hpp"
+#include "../common/receive_options.hpp"
+#include "../common/succession.hpp"
 #include "sluice/file_writer.hpp"
 #include "sluice/listener.hpp"
 #include "sluice/options.hpp"
@@ -29,6 +30,8 @@ struct options {
     std::chrono::milliseconds drain_timeout{5'000};
     sluice::listen_options listen;
     sluice::reactor_options reactor;
+    demo::nic_options nic;
+    demo::succession_options succession;
 };
 
 //! Declares the options of sluice-sink; `to` gets their values when the line is parsed.

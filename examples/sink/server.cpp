@@ -71,15 +71,16 @@ struct server::transfer {
     std::uint64_t syncs = 0;
 };
 
-server::server(const options& o, service& all, const listener_group& listeners)
+server::server(const options& o, service& all, demo::succession& succession)
     : options_(o),
       service_(all),
-      listeners_(listeners),
+      succession_(succession),
       device_(is_device(o.out)),
-      cores_(all.reactors()) {}
+      cores_(all.reactors()),
+      received_(o.reactor.zcrx) {}
 
 task<> server::run(reactor& home) {
-    auto listener = tcp_listener::open(home, listeners_);
+    auto listener = tcp_listener::open(home, succession_.listeners());
     if (!listener) {
         fail(explain_receive_error(listener.error(), home));
         co_return;
@@ -89,16 +90,18 @@ task<> server::run(reactor& home) {
     // The printer goes on for as long as connections do.
     static_cast<void>(co_await with_nursery([&](nursery& scope) -> task<> {
         if (home.index() == 0 && options_.stats > 0ms) scope.spawn([&] { return print(home); });
+        succession_.run_in(scope, home, service_);
         auto served = co_await serve(
             *listener, [&](tcp_stream conn) { return client(std::move(conn), mine); });
         if (!served) fail("accepting failed: " + served.error().message());
         scope.request_stop();
     }));
+    received_.add(home);
 }
 
 void server::announce() const {
-    std::printf("listening on %s with %u reactors\n", listeners_.local().to_string().c_str(),
-                service_.reactors());
+    std::printf("listening on %s with %u reactors\n",
+                succession_.listeners().local().to_string().c_str(), service_.reactors());
     std::fflush(stdout);
 }
 

@@ -10,6 +10,7 @@
 
 #include <sluice/sluice.hpp>
 
+#include "../common/receive_report.hpp"
 #include "options.hpp"
 
 namespace sink {
@@ -42,13 +43,16 @@ struct alignas(64) core {
 //! All reactors' share of one sink.
 class server {
 public:
-    server(const options& o, sluice::service& service, const sluice::listener_group& listeners);
+    server(const options& o, sluice::service& service, demo::succession& succession);
 
     //! What runs on each reactor.
     sluice::task<> run(sluice::reactor& home);
 
     //! Of all reactors. To be called when the service has ended.
     [[nodiscard]] figures total() const;
+
+    //! The same: what it has received.
+    [[nodiscard]] const demo::receive_report& received() const { return received_; }
 
     //! Whether a reactor could not do its share; the reason has been printed.
     [[nodiscard]] bool failed() const { return failed_; }
@@ -69,9 +73,10 @@ private:
 
     const options& options_;
     sluice::service& service_;
-    const sluice::listener_group& listeners_;
+    demo::succession& succession_;
     const bool device_;  // the one thing that all connections would write to
     std::vector<core> cores_;
+    demo::receive_report received_;
     std::atomic<std::size_t> started_{0};
     std::atomic<bool> failed_{false};
     std::atomic<bool> device_in_use_{false};

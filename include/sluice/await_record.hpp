@@ -2,6 +2,7 @@
 //! Where a coroutine is suspended and in what: what task dumps and debuggers read.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <source_location>
 #include <type_traits>
@@ -58,11 +59,16 @@ awaited_ref awaited_of(const A& a) noexcept {
         return awaited_ref::other();
 }
 
+//! Where an await stands: a std::source_location in the shape of a scalar, because g++ 12 keeps a
+//! place in the frame of the awaiting coroutine for each argument that is of class type.
+using await_place = const void*;
+static_assert(sizeof(std::source_location) == sizeof(await_place));
+
 //! One for each coroutine, part of its promise. An await that has its result costs two stores;
 //! one that suspends two more. No clock is read: the time is that of the reactor's turn.
 class await_record {
 public:
-    void begin(std::source_location where) noexcept { where_ = where; }
+    void begin(await_place where) noexcept { where_ = std::bit_cast<std::source_location>(where); }
     void suspend(awaited_ref what, std::int64_t now) noexcept {
         awaited_ = what;
         since_ = now;

@@ -40,8 +40,8 @@ inline constexpr bool takes_on_resume = requires { requires A::takes_on_resume; 
 
 namespace detail {
 
-//! Base of every awaiter that can be suspended: its place in the ready list and its ear for the
-//! stop. Movable only until it waits.
+//! Base of every awaiter that can be suspended: who waits, and its ear for the stop. Movable only
+//! until it waits.
 class waiter : public stop_listener {
 public:
     //! Whether a coroutine is suspended in it and nothing has woken it yet.
@@ -54,7 +54,24 @@ public:
     void wake() noexcept {
         waiting_ = false;
         env_->stop.forget(*this);
-        env_->home.queue().make_ready(node_);
+        env_->home.queue().make_ready(*node_);
+    }
+
+    //! Tells this await to stop, and not the chain that it is part of. False when it needs no
+    //! telling: it has been woken, or the chain was told before.
+    bool stop_alone() noexcept {
+        if (!waiting_ || env_->stop.stop_requested()) return false;
+        env_->stop.forget(*this);
+        on_stop();
+        return true;
+    }
+
+    //! Resumes the coroutine when the one that runs returns to the queue, which it must be about to
+    //! do: see run_queue::continue_with().
+    void wake_next() noexcept {
+        waiting_ = false;
+        env_->stop.forget(*this);
+        env_->home.queue().continue_with(node_->handle());
     }
 
 protected:
@@ -62,12 +79,12 @@ protected:
     waiter(waiter&&) noexcept {}
     waiter& operator=(waiter&&) = delete;
     ~waiter() {
-        if (waiting_ || node_.queued) destroyed_while_suspended();
+        if (waiting_) destroyed_while_suspended();
     }
 
     //! The coroutine `h` waits here from now on, until wake().
     void wait(std::coroutine_handle<> h, const environment& env) noexcept {
-        node_.handle = h;
+        node_ = &ready_node::of(h);
         env_ = &env;
         waiting_ = true;
         env.stop.listen(*this);
@@ -75,69 +92,16 @@ protected:
 
     //! Straight through the ready list: for awaits of a chain that has been cancelled.
     void yield(std::coroutine_handle<> h, const environment& env) noexcept {
-        node_.handle = h;
         env_ = &env;
-        env.home.queue().make_ready(node_);
+        env.home.queue().make_ready(ready_node::of(h));
     }
 
 private:
     void destroyed_while_suspended() noexcept;
 
-    ready_node node_;
+    ready_node* node_ = nullptr;  // of the coroutine that waits
     const environment* env_ = nullptr;
     bool waiting_ = false;
-};
-
-//! Stands between the language and an awaitable: hands down the environment, notes what is awaited,
-//! and sends results that are there at once through the ready list when the budget of the coroutine
-//! is used up.
-template <class A>
-class [[nodiscard]] await_adaptor {
-public:
-    await_adaptor(A& inner, const environment& env, await_record& record) noexcept
-        : inner_(inner), env_(env), record_(record) {}
-
-    bool await_ready() noexcept {
-        if (env_.stop.stop_requested() || !inner_.await_ready()) return false;
-        there_ = true;
-        return env_.home.queue().spend();
-    }
-
-    bool await_suspend(std::coroutine_handle<> h) {
-        if (!there_) {
-            if (inner_.await_suspend(h, env_)) {
-                suspended(awaited_of(inner_));
-                return true;
-            }
-            if (env_.home.queue().spend()) return false;
-        }
-        suspended(awaited_ref::turn());
-        node_.handle = h;
-        env_.home.queue().make_ready(node_);
-        return true;
-    }
-
-    [[nodiscard]] decltype(auto) await_resume() {
-        record_.resume();
-        return inner_.await_resume();
-    }
-
-    await_adaptor(const await_adaptor&) = delete;
-    await_adaptor& operator=(const await_adaptor&) = delete;
-    ~await_adaptor() {
-        if (node_.queued) env_.home.queue().remove(node_);  // only a reactor that was abandoned
-    }
-
-private:
-    void suspended(awaited_ref what) noexcept {
-        record_.suspend(what, env_.home.now().time_since_epoch().count());
-    }
-
-    A& inner_;
-    const environment& env_;
-    await_record& record_;
-    ready_node node_;
-    bool there_ = false;
 };
 
 }  // namespace detail

@@ -53,10 +53,8 @@ private:
     void ended() noexcept;  // tells the nursery, which destroys the frame
 
     nursery& scope_;
-    stop_source stop_;
     environment environment_;
-    ready_node start_;
-    bool has_place_ = true;  // of max_children
+    [[no_unique_address]] stop_source stop_;
     boost::system::error_code error_;
     std::exception_ptr exception_;
 };

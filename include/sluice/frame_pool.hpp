@@ -12,12 +12,13 @@
 
 namespace sluice::detail {
 
-//! Size classes of 64 bytes up to 4 KiB, one free list each; larger blocks come from malloc. One
-//! pool a reactor. A block may be freed on any thread: a foreign one sends it home. The pool
-//! outlives its reactor until the last block is back.
+//! Size classes of 16 bytes up to 1 KiB, since connections and their coroutines are many and small,
+//! and of 64 bytes from there to 20 KiB, each with a free list; larger blocks come from malloc. A
+//! block has a word before it, which says where it belongs. One pool a reactor. A block may be
+//! freed on any thread: a foreign one sends it home. The pool outlives its reactor until the last
+//! block is back.
 class frame_pool {
 public:
-    static constexpr std::size_t granule = 64;
     static constexpr std::size_t largest = 20 * 1024;
 
     //! A pool belongs to the thread that makes it current.
@@ -29,26 +30,24 @@ public:
     //! A block of the calling thread's pool, or of malloc where there is none. Throws bad_alloc.
     static void* allocate(std::size_t size) {
         frame_pool* pool = current;
-        const std::size_t index = (size + sizeof(header) - 1) / granule;
+        const std::size_t index = class_of_size(size);
         if (pool == nullptr || index >= classes) return allocate_slow(pool, size);
-        free_block* block = pool->free_[index];
-        if (block == nullptr) return pool->refill(index);
-        unpoison(block, index);
-        pool->free_[index] = block->next;
-        ++pool->live_;
-        --pool->pooled_;
+        size_class& c = pool->classes_[index];
+        free_block* block = c.free;
+        if (block == nullptr) return pool->refill(c);
+        pool->hand_out(*block, c);
         return block;
     }
 
     //! Gives back what allocate() returned, on any thread.
     static void deallocate(void* p) noexcept {
-        const header& h = header_of(p);
-        if (h.owner == nullptr || h.owner != current || h.index >= classes) {
+        size_class& c = class_of(p);
+        if (c.owner != current || !c.kept) {
             deallocate_slow(p);
             return;
         }
-        --h.owner->live_;
-        h.owner->recycle(p, h.index);
+        --c.owner->live_;
+        c.owner->recycle(p, c);
     }
 
     //! Takes in what other threads have sent home. Called by the owner once a turn.
@@ -68,38 +67,69 @@ public:
     static constinit thread_local frame_pool* current;
 
 private:
-    static constexpr std::size_t classes = largest / granule;
-    static constexpr std::uint32_t malloced = UINT32_MAX;
-
-    struct alignas(16) header {
-        frame_pool* owner;
-        std::uint32_t index;
-        std::uint32_t malloced_bytes = 0;
-    };
     struct free_block {
         free_block* next;
     };
+    //! Blocks of one size, the word included; or those that malloc has made, and free() gets back.
+    struct size_class {
+        frame_pool* owner = nullptr;
+        free_block* free = nullptr;
+        std::uint32_t bytes = 0;
+        bool kept = false;
+    };
+    using home_word = size_class*;  // before each block
+    //! Before a block that malloc has made.
+    struct malloc_header {
+        std::size_t bytes;
+        home_word home;
+    };
 
-    frame_pool() = default;
+    static constexpr std::size_t granule = 16;
+    static constexpr std::size_t fine_below = 1024;
+    static constexpr std::size_t coarse = 64;
+    static constexpr std::size_t first_coarse = fine_below / granule - fine_below / coarse;
+    static constexpr std::size_t classes = first_coarse + largest / coarse;
+
+    static constexpr std::size_t class_of_size(std::size_t size) noexcept {
+        const std::size_t last_byte = size + sizeof(home_word) - 1;
+        return last_byte < fine_below ? last_byte / granule : first_coarse + last_byte / coarse;
+    }
+    static constexpr std::size_t bytes_of_class(std::size_t index) noexcept {
+        return index < fine_below / granule ? (index + 1) * granule
+                                            : (index - first_coarse + 1) * coarse;
+    }
+
+    frame_pool() noexcept;
     ~frame_pool() = default;
 
-    static header& header_of(void* p) noexcept { return static_cast<header*>(p)[-1]; }
+    static size_class& class_of(void* p) noexcept { return *static_cast<home_word*>(p)[-1]; }
     static void* allocate_slow(frame_pool* pool, std::size_t size);
     static void deallocate_slow(void* p) noexcept;
-    void* refill(std::size_t index);
+    void* refill(size_class& c);
+    void add_slab();
     void take_returned() noexcept;
-    void recycle(void* p, std::size_t index) noexcept {
-        auto* block = static_cast<free_block*>(p);
-        block->next = free_[index];
-        free_[index] = block;
-        ++pooled_;
-        poison(p, index);
+    void hand_out(free_block& block, size_class& c) noexcept {
+        unpoison(&block, c);
+        c.free = block.next;
+        ++live_;
+        --pooled_;
     }
-    static void poison(void* p, std::size_t index) noexcept;
-    static void unpoison(void* p, std::size_t index) noexcept;
+    void recycle(void* p, size_class& c) noexcept {
+        auto* block = static_cast<free_block*>(p);
+        block->next = c.free;
+        c.free = block;
+        ++pooled_;
+        poison(p, c);
+    }
+    static void poison(void* p, const size_class& c) noexcept;
+    static void unpoison(void* p, const size_class& c) noexcept;
 
-    std::array<free_block*, classes> free_{};
+    static size_class of_no_pool;
+    std::array<size_class, classes> classes_;
+    size_class malloced_;
     std::vector<std::unique_ptr<std::byte[]>> slabs_;
+    std::byte* unused_ = nullptr;  // of the last slab: where the next block's word goes
+    std::size_t unused_bytes_ = 0;
     std::int64_t live_ = 0;  // allocated here less freed here; away_ holds the rest
     std::size_t pooled_ = 0;
     std::size_t reserved_ = 0;
@@ -116,8 +146,8 @@ private:
 #endif
 
 #if !defined(SLUICE_ASAN)
-inline void frame_pool::poison(void*, std::size_t) noexcept {}
-inline void frame_pool::unpoison(void*, std::size_t) noexcept {}
+inline void frame_pool::poison(void*, const size_class&) noexcept {}
+inline void frame_pool::unpoison(void*, const size_class&) noexcept {}
 #endif
 
 }  // namespace sluice::detail

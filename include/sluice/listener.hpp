@@ -2,7 +2,9 @@
 //! Accepting connections: a group of sockets on one port, one for each reactor.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,9 +22,12 @@ struct listen_options {
     int backlog = 4096;       //!< listen(2); the kernel caps it at net.core.somaxconn
     bool no_delay = true;     //!< TCP_NODELAY for accepted connections
     bool share_port = false;  //!< join sockets of other processes on the port (SO_REUSEPORT)
-    bool ipv6_only = false;   //!< "::" takes IPv4 connections too unless this is set
-    int receive_buffer = 0;   //!< SO_RCVBUF before listen, in bytes; 0: the kernel tunes it
-    int send_buffer = 0;      //!< SO_SNDBUF
+    //! How long to wait for a port that is taken: a process that was killed keeps its sockets until
+    //! the kernel has taken it apart, rings and areas included. EADDRINUSE comes so much later.
+    std::chrono::milliseconds bind_wait{1000};
+    bool ipv6_only = false;  //!< "::" takes IPv4 connections too unless this is set
+    int receive_buffer = 0;  //!< SO_RCVBUF before listen, in bytes; 0: the kernel tunes it
+    int send_buffer = 0;     //!< SO_SNDBUF
     //! Of accepted connections. automatic: as zcrx_options::mode says; zc: open() fails with
     //! EOPNOTSUPP on a reactor that has no rx queue.
     receive_mode mode = receive_mode::automatic;
@@ -34,9 +39,15 @@ struct listen_options {
     bool refuse_when_exhausted = false;
     //! Which socket of the group, and so which reactor, gets a connection.
     steering_options steer{};
+    //! With an rx queue of an interface for each reactor: a connection that was accepted by another
+    //! reactor than the one whose queue its packets come by (SO_INCOMING_NAPI_ID, socket(7)) goes
+    //! to the listener there before anybody sees it. False: it stays. Needs listeners of one group
+    //! on the reactors of a service; not for registered descriptors. net_stats::accepts_* count.
+    bool hand_over = true;
 };
 
 namespace detail {
+class accept_exchange;
 class acceptor;
 class kernel;
 }  // namespace detail
@@ -70,18 +81,25 @@ public:
     [[nodiscard]] const endpoint& local() const noexcept { return local_; }
     [[nodiscard]] const listen_options& options() const noexcept { return options_; }
 
+    //! What listeners on different reactors have in common.
+    [[nodiscard]] const std::shared_ptr<detail::accept_exchange>& exchange() const noexcept {
+        return exchange_;
+    }
+
     //! Hands the sockets over, open and listening; the group is empty from now on.
     std::vector<int> release() noexcept { return std::exchange(descriptors_, {}); }
 
 private:
-    listener_group(detail::kernel& kernel, const listen_options& options) noexcept
+    listener_group(detail::kernel& kernel, const listen_options& options)
         : kernel_(&kernel), options_(options) {}
+    void begin();
     result<void> add_socket(const endpoint& at);
 
     detail::kernel* kernel_;
     listen_options options_;
     std::vector<int> descriptors_;
     endpoint local_;
+    std::shared_ptr<detail::accept_exchange> exchange_;
 };
 
 //! The cause and the remedy, for a person: why tcp_listener::open() failed on this reactor.

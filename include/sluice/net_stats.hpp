@@ -32,15 +32,28 @@ struct net_stats {
     std::uint64_t accept_refused = 0;  //!< connections closed at once for want of descriptors
     std::uint64_t send_limit_hit = 0;  //!< send_all() refused: too many waiting
     std::uint64_t buffers_total = 0;   //!< provided buffers
-    std::uint64_t buffers_kernel = 0;  //!< of those, in the kernel's hands
+    std::uint64_t buffers_kernel = 0;  //!< of those, the ones that the kernel has or can have
+    std::uint64_t buffers_posted = 0;  //!< of those, the ones that it has
     std::int64_t buffers_lent = 0;     //!< rx_buffer handles of them that are alive
 
     // Zero-copy receive.
     std::uint64_t zero_copy_connections = 0;  //!< that began with it
+    std::uint64_t zero_copy_climbed = 0;      //!< that changed to it when the rx queue could be had
     std::uint64_t zero_copy_left = 0;         //!< of those, that went on with copies: not TCP
     std::uint64_t zero_copy_bytes = 0;        //!< of bytes_in: that stayed where they were received
     std::uint64_t enospc = 0;                 //!< receives that ended for want of room for a CQE
     std::uint64_t grants_cut = 0;  //!< connections that were granted less room than they may have
+
+    // Placement on the reactor whose rx queue of an interface the packets come by.
+    std::uint64_t accepts_right = 0;        //!< of accepted: here, where they belong
+    std::uint64_t accepts_handed_over = 0;  //!< of accepted: given to the reactor they belong to
+    std::uint64_t accepts_taken_over = 0;   //!< that other reactors have accepted for this one
+    std::uint64_t accepts_misplaced = 0;    //!< of accepted: not here, but kept: nobody took them
+    std::uint64_t accepts_unknown = 0;      //!< of accepted: by no queue that the kernel names
+    std::uint64_t connects_right = 0;       //!< with connect_options::to_own_queue: as wished
+    std::uint64_t connects_elsewhere = 0;   //!< with it: by another queue, or none that is known
+    std::uint64_t detours = 0;              //!< receives that went on by another reactor's queue
+    std::uint64_t detoured_bytes = 0;       //!< of bytes_in: copied out of another reactor's area
 
     ladder_stats copy_ladder;  //!< of the provided buffers
     ladder_stats zc_ladder;    //!< of the rx queue

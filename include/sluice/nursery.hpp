@@ -119,6 +119,9 @@ private:
     friend class detail::child_task::promise_type;
     template <class F>
     friend task<result<void>> with_nursery(nursery_options options, F fn);
+    class function_base;
+    template <class A>
+    class function;
     class room_waiter;
     using child = detail::child_task::promise_type;
 
@@ -128,19 +131,13 @@ private:
                     *this, std::forward<F>(fn), std::forward<Args>(args)...)
                     .promise;
     }
-    template <class F>
-    void spawn_without_place(F&& fn) {
-        child& c = make_child(std::forward<F>(fn));
-        c.has_place_ = false;
-        add(c);
-    }
     void add(child& c) noexcept;
     void child_ended(child& c) noexcept;
     void note_failure(const failure& f) noexcept;
     void take_place();
     void give_place_back() noexcept;
     [[nodiscard]] bool busy() const noexcept { return children_ != 0 || places_ != 0; }
-    void wake_joiners() noexcept;
+    void wake_joiners(bool chain_ends) noexcept;
     static child& child_of(detail::child_link& l) noexcept { return static_cast<child&>(l); }
 
     reactor& home_;
@@ -151,6 +148,7 @@ private:
     std::size_t failures_ = 0;
     bool stopping_ = false;
     bool any_cancelled_ = false;
+    function_base* function_ = nullptr;  // of with_nursery(), while it runs
     joined* joiners_ = nullptr;
     detail::child_link line_;  // of room_waiters
     failure_log own_log_;
@@ -174,6 +172,47 @@ private:
 };
 
 inline nursery::joined nursery::join() noexcept { return joined{*this}; }
+
+//! The function of with_nursery() while it is awaited: a child without a frame of its own.
+class nursery::function_base : public stop_listener {
+public:
+    void on_stop() noexcept override { scope_.request_stop(); }
+    void describe(await_description& into) const override;
+
+protected:
+    explicit function_base(nursery& scope) noexcept
+        : scope_(scope), environment_{scope.home(), stop_} {}
+    ~function_base() = default;
+    void begin(const environment& outer, detail::awaited_ref inner) noexcept;
+    void end() noexcept;
+
+    nursery& scope_;
+    const environment* outer_ = nullptr;
+    stop_source stop_;
+    environment environment_;
+
+private:
+    friend class nursery;
+    detail::awaited_ref awaited_;
+};
+
+template <class A>
+class [[nodiscard]] nursery::function final : public function_base {
+public:
+    function(nursery& scope, A& inner) noexcept : function_base(scope), inner_(inner) {}
+    bool await_ready() const noexcept { return false; }
+    bool await_suspend(std::coroutine_handle<> h, const environment& outer) {
+        begin(outer, detail::awaited_of(inner_));
+        return inner_.await_suspend(h, environment_);
+    }
+    decltype(auto) await_resume() {
+        end();
+        return inner_.await_resume();
+    }
+
+private:
+    A& inner_;
+};
 
 //! Stands in the line of those who want to spawn. One that is not cancelled is resumed with a place
 //! promised to it, also when there was one at once: it may still pass through the ready list.
@@ -225,14 +264,26 @@ child_task::promise_type::promise_type(nursery& scope, const Rest&...) noexcept
 }  // namespace detail
 
 //! Runs `fn(nursery&)`, which returns a task, and ends when it and all children it has spawned have
-//! ended. `fn` counts as a child; the result is nursery::outcome(). Cancelling it cancels the
-//! children and still waits for them.
+//! ended. `fn` is started at once and counts as a child; the result is nursery::outcome().
+//! Cancelling it cancels the children and still waits for them.
 template <class F>
 task<result<void>> with_nursery(nursery_options options, F fn) {
     reactor& home = co_await this_coro::reactor();
     nursery here{home, options};
-    here.spawn_without_place([&]() { return fn(here); });
-    co_await here.join();
+    try {
+        auto work = fn(here);
+        using awaited = decltype(work);
+        nursery::function<awaited> function{here, work};
+        if constexpr (detail::is_result<std::remove_cvref_t<await_result_t<awaited>>>) {
+            auto ended = co_await function;
+            if (ended.has_error()) here.note_failure({ended.error(), {}});
+        } else {
+            static_cast<void>(co_await function);
+        }
+    } catch (...) {
+        here.note_failure({{}, std::current_exception()});
+    }
+    if (here.busy()) co_await here.join();
     co_return here.outcome();
 }
 

@@ -52,6 +52,10 @@ struct reactor_options {
     // Provided buffers for receives in copy mode: `recv_buffers` x `recv_buffer_size` bytes.
     std::uint32_t recv_buffers = 256;            //!< rounded up to a power of two, at most 32768
     std::uint32_t recv_buffer_size = 64 * 1024;  //!< bytes
+    //! Of these, bytes that the kernel is offered at the least and, under load, at the most. Best
+    //! is what the cache holds: memory that goes round leaves it before it is used again.
+    std::uint32_t recv_posted_bytes = 1024 * 1024;
+    std::uint32_t recv_posted_most_bytes = 4 * 1024 * 1024;
     //! When coroutines hold all of them, a receive reads this many bytes at a time into heap
     //! memory; 0: it waits until one comes back, for ever if those who hold them wait for its
     //! bytes.
@@ -60,7 +64,7 @@ struct reactor_options {
     zcrx_options zcrx{};  //!< zero-copy receive
 
     // Per connection.
-    std::uint32_t max_pending_bytes = 256 * 1024;  //!< received and not yet taken; also the credit
+    std::uint32_t max_pending_bytes = 2048 * 1024;  //!< received and not yet taken; also the credit
     std::uint32_t max_pinned_bytes = 1024 * 1024;  //!< of buffers kept from the kernel; above: copy
     std::uint32_t copy_out_below = 4096;           //!< only slices smaller than this are copied out
     std::uint32_t max_pending_sends = 1024;        //!< send_all() calls waiting on one stream

@@ -44,19 +44,17 @@ class [[nodiscard]] return_adaptor final {
     static_assert(is_result<outcome>, "or_return needs an awaitable that gives a result<T>");
 
 public:
-    return_adaptor(A& inner, const environment& env, await_record& record) noexcept
-        : inner_(inner), env_(env), record_(record) {}
+    return_adaptor(A& inner, promise_base& promise) noexcept : inner_(inner), promise_(promise) {}
     return_adaptor(const return_adaptor&) = delete;
     return_adaptor& operator=(const return_adaptor&) = delete;
     ~return_adaptor() {
-        if (node_.queued) env_.home.queue().remove(node_);  // only a reactor that was abandoned
         if (step_) step_.destroy();
     }
 
     bool await_ready() {
-        if (env_.stop.stop_requested() || !inner_.await_ready()) return false;
+        if (env().stop.stop_requested() || !inner_.await_ready()) return false;
         outcome_.emplace(inner_.await_resume());
-        return outcome_->has_value() && env_.home.queue().spend();
+        return outcome_->has_value() && env().home.queue().spend();
     }
 
     template <class Promise>
@@ -74,23 +72,21 @@ public:
             step_.resume();
             starting_ = false;
             if (!outcome_ && !exception_) {
-                suspended(awaited_ref::child(promise_of(step_.address())));
+                promise_.suspended(awaited_ref::child(promise_of(step_.address())));
                 return true;
             }
-            if (!failed() && env_.home.queue().spend()) return false;
+            if (!failed() && env().home.queue().spend()) return false;
         }
         if (failed()) {
             end_(waits_, outcome_->error());
         } else {
-            suspended(awaited_ref::turn());
-            node_.handle = h;
-            env_.home.queue().make_ready(node_);
+            promise_.take_turn();
         }
         return true;
     }
 
     typename outcome::value_type await_resume() {
-        record_.resume();
+        promise_.resumed();
         if (exception_) std::rethrow_exception(exception_);
         return std::move(*outcome_).value();
     }
@@ -105,22 +101,18 @@ private:
         self.outcome_.emplace(std::move(got));
     }
 
-    void suspended(awaited_ref what) noexcept {
-        record_.suspend(what, env_.home.now().time_since_epoch().count());
-    }
+    [[nodiscard]] const environment& env() const noexcept { return promise_.env(); }
     [[nodiscard]] bool failed() const noexcept { return outcome_ && outcome_->has_error(); }
     void step_ended() noexcept {
         if (starting_) return;
         if (failed())
             end_(waits_, outcome_->error());
         else
-            env_.home.queue().continue_with(waits_);
+            env().home.queue().continue_with(waits_);
     }
 
     A& inner_;
-    const environment& env_;
-    await_record& record_;
-    ready_node node_;
+    promise_base& promise_;
     std::optional<outcome> outcome_;
     std::exception_ptr exception_;
     std::coroutine_handle<> step_;
@@ -132,7 +124,7 @@ private:
 template <class A>
 class return_adaptor<A>::step::promise_type final : public promise_base {
 public:
-    explicit promise_type(return_adaptor& whole) noexcept : whole_(whole) { env_ = &whole.env_; }
+    explicit promise_type(return_adaptor& whole) noexcept : whole_(whole) { env_ = &whole.env(); }
     step get_return_object() noexcept {
         return {std::coroutine_handle<promise_type>::from_promise(*this)};
     }
@@ -156,9 +148,7 @@ template <class A>
 class [[nodiscard]] return_awaitable final {
 public:
     explicit return_awaitable(A inner) : inner_(std::move(inner)) {}
-    auto adapt(const environment& env, await_record& record) noexcept {
-        return return_adaptor<A>{inner_, env, record};
-    }
+    auto adapt(promise_base& promise) noexcept { return return_adaptor<A>{inner_, promise}; }
 
 private:
     A inner_;

@@ -150,6 +150,7 @@ private:
     reactor(const reactor_options& options, unsigned index);
     result<void> start(detail::kernel& kernel);
     void turn();
+    void run_ready();
     void run_loop();
     [[nodiscard]] bool finished() noexcept;
     [[nodiscard]] bool idle() const noexcept;
@@ -159,7 +160,6 @@ private:
     void wait_for_lent();
 
     static constexpr std::int64_t abandon_limit_ns = 5'000'000'000;
-    static constexpr std::int64_t abandon_step_ns = 1'000'000;
 
     struct mailbox;
 

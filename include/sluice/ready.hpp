@@ -7,34 +7,49 @@
 
 namespace sluice::detail {
 
-//! A place in the ready list, part of the awaiter that waits. Linked at most once at a time.
-struct ready_node {
-    ready_node* next = nullptr;
-    std::coroutine_handle<> handle;
-    bool queued = false;
+//! A coroutine's place in the ready list. The first base of its promise, so that one follows from
+//! the other: in g++ and clang a frame begins with two function pointers, and the promise is next,
+//! as long as it needs no wider alignment than that. Linked at most once at a time.
+class ready_node {
+public:
+    [[nodiscard]] bool queued() const noexcept { return next_ready_ != nullptr; }
+    [[nodiscard]] std::coroutine_handle<> handle() noexcept {
+        return std::coroutine_handle<>::from_address(reinterpret_cast<std::byte*>(this) - head);
+    }
+    static ready_node& of(std::coroutine_handle<> h) noexcept {
+        return *reinterpret_cast<ready_node*>(static_cast<std::byte*>(h.address()) + head);
+    }
+
+private:
+    friend class ready_list;
+    static constexpr std::size_t head = 2 * sizeof(void*);
+
+    ready_node* next_ready_ = nullptr;
 };
 
-//! Intrusive FIFO. Never allocates, never fails.
+//! Intrusive FIFO: a ring, of which the last one is known. Never allocates, never fails.
 class ready_list {
 public:
-    [[nodiscard]] bool empty() const noexcept { return head_ == nullptr; }
+    [[nodiscard]] bool empty() const noexcept { return tail_ == nullptr; }
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
     void push(ready_node& n) noexcept {
-        n.next = nullptr;
-        n.queued = true;
-        (tail_ != nullptr ? tail_->next : head_) = &n;
+        n.next_ready_ = &n;
+        if (tail_ != nullptr) {
+            n.next_ready_ = tail_->next_ready_;
+            tail_->next_ready_ = &n;
+        }
         tail_ = &n;
         ++size_;
     }
 
     //! The list must not be empty.
     ready_node& pop() noexcept {
-        ready_node& n = *head_;
-        head_ = n.next;
-        if (head_ == nullptr) tail_ = nullptr;
+        ready_node& n = *tail_->next_ready_;
+        tail_->next_ready_ = n.next_ready_;
+        if (&n == tail_) tail_ = nullptr;
         --size_;
-        n.queued = false;
+        n.next_ready_ = nullptr;
         return n;
     }
 
@@ -49,7 +64,6 @@ public:
     }
 
 private:
-    ready_node* head_ = nullptr;
     ready_node* tail_ = nullptr;
     std::size_t size_ = 0;
 };

@@ -9,6 +9,7 @@
 
 #include "sluice/endpoint.hpp"
 #include "sluice/result.hpp"
+#include "sluice/zcrx_options.hpp"
 
 namespace sluice {
 
@@ -38,6 +39,12 @@ struct steering_options {
     //! steering::cpu mostly service_options::cpus. EINVAL unless there is a value for each socket.
     std::vector<std::uint32_t> values{};
 };
+
+//! For listeners of reactors with an rx queue of an interface each: a connection goes to the
+//! reactor whose queue its packets come by, since no other can read what lies there (EFAULT from
+//! RECV_ZC). steering::none where there is nothing to choose: one reactor, no interface, or a queue
+//! that reactors share.
+steering_options steer_to_rx_queues(const zcrx_options& zcrx, unsigned reactors);
 
 namespace detail {
 //! Attaches the program to the group that the socket belongs to, which has `sockets` of them.

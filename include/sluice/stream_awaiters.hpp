@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "sluice/awaitable.hpp"
+#include "sluice/brief_error.hpp"
 #include "sluice/buffer.hpp"
 #include "sluice/buffer_chain.hpp"
 #include "sluice/result.hpp"
@@ -88,8 +89,8 @@ protected:
     receive_awaiter(receive_awaiter&&) = default;
     ~receive_awaiter() = default;
 
+    bool cancelled_ = false;  // in the padding of the base
     connection_pin connection_;
-    bool cancelled_ = false;
 };
 
 class [[nodiscard]] recv_awaiter final : public receive_awaiter {
@@ -123,7 +124,7 @@ public:
     bool await_ready() const noexcept { return false; }
     bool await_suspend(std::coroutine_handle<> h, const environment& env);
     result<std::size_t> await_resume() const noexcept {
-        if (failed_) return failed_;
+        if (failed_) return failed_.code();
         return sent_;
     }
     void on_stop() noexcept override;
@@ -131,7 +132,7 @@ public:
 
 protected:
     send_call(connection& c, std::size_t total, send_extent extent, send_memory memory) noexcept
-        : connection_(c), total_(total), extent_(extent), memory_(memory) {}
+        : extent_(extent), memory_(memory), connection_(c), total_(total) {}
     send_call(send_call&&) = default;
     ~send_call() = default;
 
@@ -152,16 +153,16 @@ private:
         if (unreleased_ == 0) wake();
     }
 
-    connection_pin connection_;
-    std::size_t total_;
-    std::size_t sent_ = 0;
-    boost::system::error_code failed_;
-    send_call* next_ = nullptr;     // in the queue
-    std::uint32_t unreleased_ = 0;  // zero-copy sends of lent memory that are not over
-    send_extent extent_;
+    send_extent extent_;  // these in the padding of the base
     send_memory memory_;
     bool in_flight_ = false;
     bool cancelled_ = false;
+    connection_pin connection_;
+    std::size_t total_;
+    std::size_t sent_ = 0;
+    send_call* next_ = nullptr;     // in the queue
+    std::uint32_t unreleased_ = 0;  // zero-copy sends of lent memory that are not over
+    brief_error failed_;
 };
 
 //! What a send is made of: bytes or several pieces of them that the caller keeps, or buffers that

@@ -12,7 +12,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "sluice/awaitable.hpp"
+#include "sluice/promise.hpp"
 #include "sluice/result.hpp"
 
 namespace sluice {
@@ -22,64 +22,8 @@ class task;
 
 namespace detail {
 
-template <class A>
-inline constexpr bool is_task = false;
 template <class T>
 inline constexpr bool is_task<task<T>> = true;
-
-//! An awaitable that may end the coroutine that awaits it, and so stands between the language and
-//! itself: or_return().
-template <class A>
-concept adapts_itself =
-    requires(A& a, const environment& env, await_record& record) { a.adapt(env, record); };
-
-//! What all coroutines of sluice have in common: frames from the reactor's pool, the environment
-//! that they hand to what they await, and the record of what that is. The first base of every
-//! promise: task dumps and debuggers take the promise's address for that of this part.
-class promise_base {
-public:
-    static void* operator new(std::size_t size) { return frame_pool::allocate(size); }
-    static void operator delete(void* frame) noexcept { frame_pool::deallocate(frame); }
-
-    promise_base() = default;
-    promise_base(const promise_base&) = delete;
-    promise_base& operator=(const promise_base&) = delete;
-
-    template <class A>
-    auto await_transform(A&& a,
-                         std::source_location where = std::source_location::current()) noexcept {
-        using awaited = std::remove_reference_t<A>;
-        record_.begin(where);
-        if constexpr (adapts_itself<awaited>) {
-            return a.adapt(*env_, record_);
-        } else {
-            static_assert(awaitable<awaited>, "sluice coroutines await sluice awaitables only");
-            static_assert(!(is_task<awaited> && std::is_lvalue_reference_v<A>),
-                          "a task can be awaited once: write co_await std::move(task)");
-            return await_adaptor<awaited>{a, *env_, record_};
-        }
-    }
-
-    [[nodiscard]] const environment& env() const noexcept { return *env_; }
-    [[nodiscard]] const await_record& record() const noexcept { return record_; }
-
-protected:
-    ~promise_base() = default;
-    const environment* env_ = nullptr;
-
-private:
-    await_record record_;
-};
-
-//! The promise of a coroutine of sluice: in g++ and clang its frame begins with two function
-//! pointers, and the promise is next, as long as it needs no wider alignment than that.
-inline const promise_base& promise_of(const void* frame) noexcept {
-    return *reinterpret_cast<const promise_base*>(static_cast<const std::byte*>(frame) +
-                                                  2 * sizeof(void*));
-}
-inline const void* frame_of(const promise_base& p) noexcept {
-    return reinterpret_cast<const std::byte*>(&p) - 2 * sizeof(void*);
-}
 
 //! The task's end of the hand-over between a child and the coroutine that awaits it.
 //!

@@ -22,6 +22,11 @@ struct connect_options {
     bool no_delay = true;     //!< TCP_NODELAY, see tcp(7)
     bool bind_local = false;  //!< bind to `local` first
     endpoint local{};
+    //! Chooses the local port so that the peer's packets come by the reactor's own rx queue, by the
+    //! hash of the interface (zcrx_options::replies; without it nothing is chosen). Shares ports
+    //! with other connections of this kind (SO_REUSEADDR). When none is found: the kernel chooses.
+    //! Not for registered descriptors. net_stats::connects_right tells how often it came true.
+    bool to_own_queue = false;
     receive_mode mode = receive_mode::automatic;  //!< zc without an rx queue: EOPNOTSUPP
 };
 

@@ -26,10 +26,12 @@ public:
     virtual void on_timer() noexcept = 0;
 
     [[nodiscard]] bool armed() const noexcept { return next != this; }
-    //! The last one it was armed with.
+    //! The last one it was armed with, or what else it was set to.
     [[nodiscard]] std::int64_t deadline() const noexcept { return deadline_; }
 
 protected:
+    explicit timer_node(std::int64_t time) noexcept : deadline_(time) {}
+    void set_deadline(std::int64_t time) noexcept { deadline_ = time; }  // while not armed
     ~timer_node() = default;
 
 private:

@@ -11,6 +11,7 @@ namespace sluice {
 //! their way home from other threads, and those that wait for room in the refill queue.
 struct zcrx_stats {
     bool in_use = false;
+    bool waits = false;            //!< not in use, as it is taken, and asked for again: bind_retry
     std::uint64_t chunks = 0;      //!< of all areas
     std::uint64_t chunks_out = 0;  //!< that the kernel can't use: held, or waiting to go back
     std::uint64_t areas = 0;

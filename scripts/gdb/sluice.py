@@ -148,10 +148,15 @@ class Dump:
         """What an awaiter is, by its type and the members that awaiters have in common."""
         members = {field.name for field in object.type.fields()}
         name = awaiter_name(str(object.type.strip_typedefs()))
-        if "timer_node" in str([f.name for f in object.type.fields()]):
+        if re.search("timer_node|time_limit", str([f.name for f in object.type.fields()])):
             name += self.time_left(object)
         if name.startswith("nursery::joined"):
             scope = object["scope_"].referenced_value()
+            self.nursery(scope, depth + 1)
+            return f"the {int(scope['children_'])} children of a nursery"
+        if name.startswith("nursery::function"):
+            scope = object["scope_"].referenced_value()
+            self.inner(object["inner_"].referenced_value(), depth)
             self.nursery(scope, depth + 1)
             return f"the {int(scope['children_'])} children of a nursery"
         if "inner_" in members:

@@ -25,15 +25,16 @@ mirror() {
             END { if (!found && spare != "") print spare }'
 }
 
-# private_apt FOLDER MIRROR SUITE: sets apt_options, so that apt knows this suite and nothing of the
-# system's state
+# private_apt FOLDER MIRROR SUITE...: sets apt_options, so that apt knows these suites and nothing of
+# the system's state
 private_apt() {
-    local base=$1/$3 keyring=/usr/share/keyrings/debian-archive-keyring.gpg options=''
+    local base=$1/$3 mirror=$2 keyring=/usr/share/keyrings/debian-archive-keyring.gpg options=''
+    shift 2
     mkdir -p "$base/state/lists/partial" "$base/cache/archives/partial" "$base/empty"
     : >"$base/status"
     : >"$base/preferences"
     if [[ -r $keyring ]]; then options="[signed-by=$keyring] "; fi
-    printf 'deb %s%s %s main\n' "$options" "$2" "$3" >"$base/sources.list"
+    printf "deb $options$mirror %s main\n" "$@" >"$base/sources.list"
     # shellcheck disable=SC2034  # for the caller
     apt_options=(
         -o "Dir::Etc::sourcelist=$base/sources.list"

@@ -79,8 +79,9 @@ def check_runs(path):
         raise vmerror.Unusable(f"{path} is not statically linked: it cannot run in the VM")
 
 
-def write(path, contents, files):
-    """contents: name in the VM -> bytes; files: (source, name in the VM) pairs."""
+def write(path, contents, files, dynamic=()):
+    """contents: name in the VM -> bytes; files: (source, name in the VM) pairs; dynamic: the same, of
+    programs that come with their libraries."""
     if not os.path.exists(BUSYBOX):
         raise vmerror.Unusable("busybox-static is not installed: run scripts/setup --vm")
     check_runs(BUSYBOX)
@@ -96,5 +97,7 @@ def write(path, contents, files):
         for source, name in files:
             if os.path.isfile(source):
                 check_runs(source)
+            archive.add(source, name)
+        for source, name in dynamic:
             archive.add(source, name)
         archive.end()

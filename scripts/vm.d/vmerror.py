@@ -30,3 +30,8 @@ class Unusable(Failure):
 class Gone(Failure):
     """The VM ended before the command did."""
     status = 204
+
+
+class NoNic(Failure):
+    """The software NIC is not to be had here. Meson counts this status as a skip."""
+    status = 77

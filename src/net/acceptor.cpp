@@ -9,6 +9,7 @@
 #include <new>
 #include <stdexcept>
 
+#include "net/accept_exchange.hpp"
 #include "net/descriptor_budget.hpp"
 #include "net/net_context.hpp"
 #include "runtime/home_check.hpp"
@@ -24,12 +25,15 @@ constexpr std::uint32_t largest_burst =
 constexpr auto retry_after = std::chrono::milliseconds(50);
 }  // namespace
 
-acceptor::acceptor(net_context& net, int listening, const listen_options& options)
+acceptor::acceptor(net_context& net, const listener_group& group, unsigned socket)
     : operation(prepare, complete),
       net_(net),
-      options_(options),
-      listening_(listening),
+      options_(group.options()),
+      listening_(group.descriptor(socket)),
+      socket_(socket),
+      exchange_(group.exchange()),
       reserve_(net.below().reserve_descriptor()) {
+    exchange_->join(*this, net_.home());
     net_.home().drain_listeners().add(*this);
     if (net_.home().draining()) on_drain();
     descriptor_budget::refresh();
@@ -76,8 +80,47 @@ void acceptor::on_connection(int descriptor) noexcept {
     descriptor_budget::acquired();
     ++net_.stats().accepted;
     if (exhausted_) exhausted_ = false;
+    if (!hand_over(descriptor)) keep(descriptor);
+    mind_limits();
+}
+
+void acceptor::take_over(int descriptor) noexcept {
+    ++net_.stats().accepts_taken_over;
+    keep(descriptor);
+    mind_limits();
+}
+
+// True: it lives on another reactor, whose rx queue its packets come by.
+bool acceptor::hand_over(int descriptor) noexcept {
+    if (net_.fixed() || !options_.hand_over || !net_.owners().in_use() ||
+        !net_.zero_copy_for(options_.mode) || closed_ || drained_)
+        return false;
+    net_stats& counts = net_.stats();
+    const auto queue = net_.owners().queue_of(descriptor);
+    const auto owner = queue ? net_.owners().first_owner(*queue) : std::nullopt;
+    if (!owner) {
+        ++counts.accepts_unknown;
+        return false;
+    }
+    exchange_->learn(listening_, socket_, *queue);
+    if (net_.owners().owns(*queue)) {
+        ++counts.accepts_right;
+        return false;
+    }
+    const unsigned sharers = net_.owners().sharers();
+    for (unsigned i = 0; i < sharers; ++i) {
+        if (!exchange_->hand_over(net_.home(), *owner + next_sharer_++ % sharers, descriptor))
+            continue;
+        ++counts.accepts_handed_over;
+        return true;
+    }
+    ++counts.accepts_misplaced;
+    return false;
+}
+
+void acceptor::keep(int descriptor) noexcept {
     try {
-        if (closed_ || drained_) {
+        if (closed_) {
             close_descriptor(descriptor);
             return;
         }
@@ -87,7 +130,12 @@ void acceptor::on_connection(int descriptor) noexcept {
         close_descriptor(descriptor);
         return;
     }
+    waiting_.store(accepted_.size(), std::memory_order_relaxed);
     if (has_result()) wake_waiter();
+}
+
+void acceptor::mind_limits() noexcept {
+    if (closed_ || drained_) return;
     if (must_pause())
         pause();
     else if (multishot_ && must_count())
@@ -99,7 +147,10 @@ void acceptor::on_terminal(std::int32_t result) noexcept {
         destroy_if_unused();
         return;
     }
-    if (drained_) return;
+    if (drained_) {
+        if (has_result()) wake_waiter();
+        return;
+    }
     switch (result < 0 ? -result : 0) {
         case EMFILE:
         case ENFILE:
@@ -125,7 +176,8 @@ void acceptor::on_terminal(std::int32_t result) noexcept {
 
 bool acceptor::has_result() const noexcept {
     check_home(net_.home(), "a tcp_listener");
-    return (!accepted_.empty() && !full()) || failed_ || (drained_ && accepted_.empty());
+    // What the kernel accepts until it has heard of the drain is served: the client knows of it.
+    return (!accepted_.empty() && !full()) || failed_ || (drained_ && accepted_.empty() && !live());
 }
 
 // A full table of registered descriptors loses the connection, so none is accepted without a slot.
@@ -221,11 +273,13 @@ result<tcp_stream> acceptor::take() {
     try {
         connection& c = connection::create(net_, descriptor, this, options_.mode);
         accepted_.pop_front();
+        waiting_.store(accepted_.size(), std::memory_order_relaxed);
         ++connections_;
         if (paused_) go_on();
         return tcp_stream{c};
     } catch (const std::bad_alloc&) {
         accepted_.pop_front();
+        waiting_.store(accepted_.size(), std::memory_order_relaxed);
         close_descriptor(descriptor);
         ++net_.stats().accept_refused;
         return errno_error(ENOMEM);
@@ -253,6 +307,7 @@ void acceptor::close() noexcept {
     closed_ = true;
     if (waiter_ != nullptr) std::exchange(waiter_, nullptr)->cancel();
     net_.home().timers().cancel(*this);
+    for (const int descriptor : exchange_->leave(*this)) close_descriptor(descriptor);
     while (!accepted_.empty()) {
         close_descriptor(accepted_.front());
         accepted_.pop_front();
@@ -311,7 +366,8 @@ result<tcp_stream> accept_awaiter::await_resume() {
 
 void accept_awaiter::on_stop() noexcept {
     acceptor_.forget(*this);
-    cancel();
+    // The drain came first: only the kernel's answer to it is missing.
+    acceptor_.drained() ? wake() : cancel();
 }
 
 void accept_awaiter::describe(await_description& into) const {

@@ -19,25 +19,48 @@ namespace sluice::detail {
 class net_context;
 class connection_owner;
 
+//! The steps to the end of a connection that others have too, or the kernel still sends for, one at
+//! a time.
+class end_operation final : public operation {
+public:
+    //! The last step, the close, is recv_source's.
+    enum class step : std::uint8_t { disconnect, shut_down };
+
+    explicit end_operation(connection& owner) noexcept
+        : operation(prepare, complete), owner_(owner) {}
+    void begin(step s) noexcept;
+
+private:
+    static void prepare(operation& op, io_uring_sqe& sqe) noexcept;
+    static void complete(operation& op, std::int32_t result, std::uint32_t flags) noexcept;
+    step step_ = step::disconnect;
+    connection& owner_;
+};
+
 //! Made from a connected descriptor, which it owns. Ends through close(): cancels what is in
 //! flight, waits for the terminal CQEs and for zero-copy sends (held_sends), closes the descriptor,
 //! goes back to the pool.
-class connection final : public pin_count, public home_node {
+//! Parts are bases rather than members where they can be: they find the whole without a reference
+//! to it, and leave each other their padding.
+class connection final : public pin_count, public home_node, private recv_source {
 public:
     //! Receives without copies if the mode allows it and the reactor has an rx queue. Throws
-    //! bad_alloc; the descriptor is the caller's then.
+    //! bad_alloc; the descriptor is the caller's then. `shared`: see shared().
     static connection& create(net_context& net, int descriptor, connection_owner* owner,
-                              receive_mode mode = receive_mode::automatic);
+                              receive_mode mode = receive_mode::automatic, bool shared = false);
 
     [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
     [[nodiscard]] net_context& net() const noexcept { return net_; }
     [[nodiscard]] receive_mode mode() const noexcept { return mode_; }
-    recv_source& receiving() noexcept { return recv_; }
+    recv_source& receiving() noexcept { return *this; }
     send_queue& sending() noexcept { return send_; }
 
     //! The handle has gone. `waiter`, if there is one, is woken when all is done but zero-copy
     //! sends.
     void close(close_awaiter* waiter) noexcept;
+
+    //! To be called before the first zero-copy send, and before a move. False: no memory.
+    [[nodiscard]] bool make_extras() noexcept;
 
     //! Makes close() a reset.
     void reset_on_close() noexcept;
@@ -51,19 +74,25 @@ public:
     void remove(send_hold& h) noexcept;
     //! After remove(): ends the connection if that was what it waited for.
     void let_go() noexcept;
-    [[nodiscard]] std::uint32_t held_sends() const noexcept { return held_sends_; }
-    [[nodiscard]] std::size_t held_bytes() const noexcept { return held_bytes_; }
+    [[nodiscard]] std::uint32_t held_sends() const noexcept {
+        return extras_ != nullptr ? extras_->held_sends : 0;
+    }
+    [[nodiscard]] std::size_t held_bytes() const noexcept {
+        return extras_ != nullptr ? extras_->held_bytes : 0;
+    }
     //! Takes back their memory: disconnects, which the peer sees as a reset.
     void reset() noexcept;
     [[nodiscard]] bool resetting() const noexcept { return reset_; }
-    [[nodiscard]] lingering_links& lingering() noexcept { return lingering_; }
+    //! There, once it has held a send.
+    [[nodiscard]] lingering_links& lingering() noexcept { return extras_->lingering; }
 
     // Moving to another reactor: see tcp_stream::move_to().
 
     //! No receive is armed any more, and none will be; `mover` is woken when nothing is in flight.
+    //! The connection must have its extras.
     void pause(waiter& mover) noexcept;
-    void stop_pausing() noexcept { mover_ = nullptr; }
-    [[nodiscard]] bool quiet() const noexcept { return !recv_.live() && send_.idle(); }
+    void stop_pausing() noexcept { extras_->mover = nullptr; }
+    [[nodiscard]] bool quiet() const noexcept { return !recv_source::live() && send_.idle(); }
     void sends_ended() noexcept { wake_mover(); }
     //! Another reactor has the descriptor now. With zero-copy sends that are not over it keeps
     //! `duplicate`, which is what returning true says.
@@ -71,7 +100,6 @@ public:
     //! Somebody else has, or may have, a descriptor of the same socket, so that closing ours does
     //! not end the connection.
     [[nodiscard]] bool shared() const noexcept { return shared_; }
-    void set_shared() noexcept { shared_ = true; }
 
     //! The reactor goes away while a handle lives on: only the descriptor is given back.
     void orphan() noexcept;
@@ -79,60 +107,61 @@ public:
     //! Frees an orphan, on any thread.
     void destroy_orphan() noexcept;
 
-    // Linked into the list of the reactor's connections.
-    connection* previous = nullptr;
-    connection* next = nullptr;
-
 private:
-    //! The steps to the end, one at a time.
-    enum class step : std::uint8_t { disconnect, shut_down, close };
-    class end_operation final : public operation {
-    public:
-        explicit end_operation(connection& c) noexcept
-            : operation(prepare, complete), connection_(c) {}
-        void begin(step s) noexcept;
+    friend class recv_source;
+    friend class end_operation;
 
-    private:
-        static void prepare(operation& op, io_uring_sqe& sqe) noexcept;
-        static void complete(operation& op, std::int32_t result, std::uint32_t flags) noexcept;
-        connection& connection_;
-        step step_ = step::close;
+    //! What few connections need.
+    struct extras {
+        explicit extras(connection& c) noexcept : end(c) {}
+        send_hold* holds = nullptr;
+        std::uint32_t held_sends = 0;
+        std::size_t held_bytes = 0;
+        lingering_links lingering;
+        waiter* mover = nullptr;
+        end_operation end;
     };
 
     connection(net_context& net, int descriptor, connection_owner* owner,
                receive_mode mode) noexcept;
-    ~connection() = default;
+    ~connection();
     void go_on_ending() noexcept;
-    void done(step s) noexcept;
+    void done(end_operation::step s) noexcept;
     void wake_closer() noexcept;
     void closed() noexcept;
     void wake_mover() noexcept {
-        if (mover_ != nullptr && quiet()) std::exchange(mover_, nullptr)->wake();
+        if (extras_ != nullptr && extras_->mover != nullptr && quiet())
+            std::exchange(extras_->mover, nullptr)->wake();
     }
     friend class pin_count;
     void destroy() noexcept;
 
+    int descriptor_;  // these in the padding of the bases
+    receive_mode mode_;
+    bool closing_ : 1 = false;
+    bool shut_down_ : 1 = false;     // nothing more is sent, and the peer knows or will
+    bool reset_ : 1 = false;         // wanted
+    bool disconnected_ : 1 = false;  // and done
+    bool shared_ : 1 = false;
+    bool moved_ : 1 = false;  // only zero-copy sends are left here
+    std::atomic<bool> orphaned_{false};
     net_context& net_;
     connection_owner* owner_;
-    int descriptor_;
-    receive_mode mode_;
-    bool closing_ = false;
-    bool shut_down_ = false;     // nothing more is sent, and the peer knows or will
-    bool reset_ = false;         // wanted
-    bool disconnected_ = false;  // and done
-    bool shared_ = false;
-    bool moved_ = false;  // only zero-copy sends are left here
-    std::atomic<bool> orphaned_{false};
     close_awaiter* close_waiter_ = nullptr;
-    waiter* mover_ = nullptr;
-    send_hold* holds_ = nullptr;
-    std::uint32_t held_sends_ = 0;
-    std::size_t held_bytes_ = 0;
-    lingering_links lingering_;
-    recv_source recv_;
+    extras* extras_ = nullptr;
     send_queue send_;
-    end_operation end_;
+
+public:
+    // Linked into the list of the reactor's connections.
+    connection* previous = nullptr;
+    connection* next = nullptr;
 };
+
+inline connection& recv_source::owner() const noexcept {
+    return static_cast<connection&>(const_cast<recv_source&>(*this));
+}
+inline net_context& recv_source::net() const noexcept { return owner().net(); }
+inline net_context& send_queue::net() const noexcept { return owner_.net(); }
 
 //! The address at the other end: the kernel's answer, EOPNOTSUPP for a registered descriptor.
 result<endpoint> peer_of(const connection& c);

@@ -15,7 +15,7 @@ class net_context;
 
 class lingering_list;
 
-//! What a connection has for it.
+//! What a connection that lingers has for it.
 struct lingering_links {
     lingering_list* list = nullptr;  // that it is in
     connection* previous = nullptr;

@@ -5,11 +5,14 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 
+#include "net/accept_exchange.hpp"
 #include "net/acceptor.hpp"
 #include "net/net_context.hpp"
 #include "runtime/kernel/kernel.hpp"
+#include "runtime/kernel/process.hpp"
 
 namespace sluice {
 
@@ -60,6 +63,19 @@ result<void> check_unused(detail::kernel& k, const endpoint& at) {
     return {};
 }
 
+// A process that was killed still has its sockets until the kernel is done with it.
+result<void> wait_until_unused(detail::kernel& k, const endpoint& at,
+                               std::chrono::milliseconds patience) {
+    constexpr std::chrono::milliseconds step{20};
+    auto unused = check_unused(k, at);
+    for (std::chrono::milliseconds waited{0};
+         !unused && unused.error().value() == EADDRINUSE && waited < patience; waited += step) {
+        detail::pause_thread(step);
+        unused = check_unused(k, at);
+    }
+    return unused;
+}
+
 }  // namespace
 
 result<listener_group> listener_group::open(const endpoint& at, unsigned count,
@@ -71,7 +87,8 @@ result<listener_group> listener_group::open_on(detail::kernel& kernel, const end
                                                unsigned count, const listen_options& options) {
     if (count == 0 || (at.family() == AF_UNIX && count != 1)) return errno_error(EINVAL);
     if (!options.share_port)
-        if (auto unused = check_unused(kernel, at); !unused) return unused.error();
+        if (auto unused = wait_until_unused(kernel, at, options.bind_wait); !unused)
+            return unused.error();
     listener_group group(kernel, options);
     group.local_ = at;
     for (unsigned i = 0; i < count; ++i)
@@ -80,7 +97,13 @@ result<listener_group> listener_group::open_on(detail::kernel& kernel, const end
     if (auto steered = detail::steer(kernel, group.descriptors_.front(), count, options.steer);
         !steered)
         return steered.error();
+    group.begin();
     return group;
+}
+
+void listener_group::begin() {
+    exchange_ = std::make_shared<detail::accept_exchange>(
+        *kernel_, options_.steer, std::max(options_.max_pending_accepts, 1U));
 }
 
 result<void> listener_group::add_socket(const endpoint& at) {
@@ -134,6 +157,7 @@ result<listener_group> listener_group::adopt(std::vector<int> descriptors,
     auto bound = local_of(k, group.descriptors_.front());
     if (!bound) return bound.error();
     group.local_ = *bound;
+    group.begin();
     return group;
 }
 
@@ -141,7 +165,8 @@ listener_group::listener_group(listener_group&& o) noexcept
     : kernel_(o.kernel_),
       options_(std::move(o.options_)),
       descriptors_(std::exchange(o.descriptors_, {})),
-      local_(o.local_) {}
+      local_(o.local_),
+      exchange_(std::move(o.exchange_)) {}
 
 listener_group::~listener_group() {
     for (const int fd : descriptors_) kernel_->close(fd);
@@ -156,8 +181,7 @@ result<tcp_listener> tcp_listener::open(reactor& home, const listener_group& gro
     auto net = detail::net_context::of(home);
     if (!net) return net.error();
     if (auto allowed = (**net).allows(group.options().mode); !allowed) return allowed.error();
-    return tcp_listener{
-        *new detail::acceptor(**net, group.descriptor(index % group.count()), group.options())};
+    return tcp_listener{*new detail::acceptor(**net, group, index % group.count())};
 }
 
 tcp_listener::~tcp_listener() {

@@ -100,7 +100,7 @@ struct cargo {
     int duplicate;  // for what is left here; -1: nothing
     bool shared;
     bool tries_zero_copy;
-    boost::system::error_code broken;
+    detail::brief_error broken;
     detail::recv_source::remains received;
     connection* there = nullptr;
 };
@@ -112,14 +112,13 @@ result<void> unload(cargo& c) {
     if ((*net)->fixed()) return errno_error(EOPNOTSUPP);
     if (auto allowed = (*net)->allows(c.here.mode()); !allowed) return allowed;
     try {
-        c.there = &connection::create(**net, c.descriptor, nullptr, c.here.mode());
+        c.there = &connection::create(**net, c.descriptor, nullptr, c.here.mode(), c.shared);
     } catch (const std::bad_alloc&) {
         return errno_error(ENOMEM);
     }
     c.there->receiving().adopt(c.received);
     c.there->sending().set_broken(c.broken);
     if (!c.tries_zero_copy) c.there->sending().set_tries_zero_copy(false);
-    if (c.shared) c.there->set_shared();
     ++(*net)->stats().moved_in;
     return {};
 }
@@ -151,6 +150,7 @@ task<result<void>> tcp_stream::move_to(unsigned index) {
     if (here.net().fixed()) co_return errno_error(EOPNOTSUPP);
     if (here.receiving().has_waiter()) co_return errno_error(EBUSY);
     const detail::connection_pin pin(here);
+    if (!here.make_extras()) co_return errno_error(ENOMEM);
     auto quiet = co_await quieten(here);
     if (!quiet) {
         here.receiving().go_on();

@@ -10,6 +10,7 @@
 #include "runtime/kernel/process.hpp"
 #include "runtime/probe.hpp"
 #include "sluice/log.hpp"
+#include "sluice/timeout.hpp"
 
 namespace sluice {
 
@@ -28,6 +29,7 @@ result<net_context*> net_context::of(reactor& home) {
 net_context::net_context(reactor& home)
     : home_(home),
       io_(home.io()),
+      owners_(home, home.io().below()),
       receive_limit_(io_.found().has(feature_receive_limit)),
       copies_(*this) {
     if (options().registered_descriptors) {
@@ -38,7 +40,11 @@ net_context::net_context(reactor& home)
                            home_.index(), registered.error().message());
     }
     // First: it may be demanded and not there, and goes by itself.
-    if (options().zcrx.mode != receive_mode::copy) zero_copy_ = zc_supply::open(*this);
+    if (options().zcrx.mode != receive_mode::copy) {
+        bool taken = false;
+        zero_copy_ = zc_supply::open(*this, taken);
+        if (taken) ask_later();
+    }
     buffers_ = provided_buffers::create(
                    io_, options(),
                    [](void* self) noexcept { static_cast<supply*>(self)->returned(); }, &copies_)
@@ -47,6 +53,7 @@ net_context::net_context(reactor& home)
 }
 
 net_context::~net_context() {
+    home_.timers().cancel(retry_);
     copies_.unhook();
     for (connection* c = connections_; c != nullptr;) {
         connection* next = c->next;
@@ -77,6 +84,7 @@ result<void> net_context::register_table() {
 net_stats net_context::snapshot() noexcept {
     net_stats s = stats_;
     s.buffers_total = buffers_->capacity();
+    s.buffers_posted = buffers_->posted();
     s.buffers_kernel = buffers_->available();
     s.buffers_lent = buffers_->lent();
     s.copy_ladder = copies_.rungs().stats();
@@ -108,6 +116,40 @@ std::size_t net_context::evacuate(const buffer_source& source) noexcept {
             if ((c->receiving().waiting_slices() > average) == hoarders)
                 moved += c->receiving().evacuate(source);
     return moved;
+}
+
+void net_context::ask_later() noexcept {
+    const auto& options = home_.options().zcrx;
+    if (options.mode != receive_mode::automatic || options.bind_retry.count() <= 0) return;
+    home_.timers().insert(retry_, deadline_after(home_, options.bind_retry));
+}
+
+void net_context::ask_again() noexcept {
+    if (home_.draining() || home_.abandoned()) return;
+    bool taken = false;
+    ++asked_;
+    try {
+        zero_copy_ = zc_supply::ask_again(*this, taken);
+    } catch (const std::exception&) {
+        taken = true;  // no memory now
+    }
+    if (zero_copy_ != nullptr)
+        climb();
+    else if (taken)
+        ask_later();
+}
+
+// Their bytes may lie in the area from now on, where only RECV_ZC reads them.
+void net_context::climb() noexcept {
+    std::size_t climbing = 0;
+    for (connection* c = connections_; c != nullptr; c = c->next) {
+        if (!zero_copy_for(c->mode())) continue;
+        c->receiving().climb();
+        ++climbing;
+    }
+    logger()->info("reactor {}: zero-copy receive from now on, asked {} times for the rx queue: "
+                   "{} connections change to it",
+                   home_.index(), asked_, climbing);
 }
 
 void net_context::add(connection& c) noexcept {
@@ -148,6 +190,10 @@ void net_context::drop_away(connection& c) noexcept {
 void net_context::collect() noexcept {
     buffers_->collect();
     if (zero_copy_ != nullptr) zero_copy_->collect();
+    if (!dropped_.empty()) close_dropped();
+}
+
+void net_context::close_dropped() noexcept {
     for (home_node* n = dropped_.take_all(); n != nullptr;) {
         home_node* next = n->next_home;
         static_cast<connection&>(*n).close(nullptr);
@@ -164,7 +210,12 @@ net_stats net_stats_of(reactor& home) {
 
 zcrx_stats zcrx_stats_of(reactor& home) {
     auto* net = home.locals().find<detail::net_context>();
-    if (net == nullptr || net->zero_copy() == nullptr) return {};
+    if (net == nullptr) return {};
+    if (net->zero_copy() == nullptr) {
+        zcrx_stats none;
+        none.waits = net->asks_again();
+        return none;
+    }
     return net->zero_copy()->queue().snapshot();
 }
 

@@ -9,12 +9,14 @@
 #include "net/copy_supply.hpp"
 #include "net/held_sends.hpp"
 #include "net/provided_buffers.hpp"
+#include "net/queue_owners.hpp"
 #include "net/recv_source.hpp"
 #include "net/zc_supply.hpp"
 #include "runtime/reactor_io.hpp"
 #include "sluice/net_stats.hpp"
 #include "sluice/reactor.hpp"
 #include "sluice/reactor_local.hpp"
+#include "sluice/timer.hpp"
 
 namespace sluice::detail {
 
@@ -36,10 +38,13 @@ public:
     [[nodiscard]] supply& copies() noexcept { return copies_; }
     //! Null: this reactor has no rx queue.
     [[nodiscard]] zc_supply* zero_copy() noexcept { return zero_copy_.get(); }
+    //! The rx queue is taken, and will be asked for again.
+    [[nodiscard]] bool asks_again() const noexcept { return retry_.armed(); }
     //! Whether connections of this mode receive without copies.
     [[nodiscard]] bool zero_copy_for(receive_mode mode) const noexcept;
     //! EOPNOTSUPP: they must, and there is no rx queue.
     [[nodiscard]] result<void> allows(receive_mode mode) const noexcept;
+    [[nodiscard]] queue_owners& owners() noexcept { return owners_; }
     [[nodiscard]] held_sends& held() noexcept { return held_; }
     [[nodiscard]] net_stats& stats() noexcept { return stats_; }
     [[nodiscard]] net_stats snapshot() noexcept;
@@ -78,18 +83,30 @@ public:
 
 private:
     void unlink(connection& c) noexcept;
+    void close_dropped() noexcept;
+    void ask_later() noexcept;
+    void ask_again() noexcept;
+    void climb() noexcept;
     result<void> register_table();
 
     reactor& home_;
     reactor_io& io_;
     net_stats stats_;
     held_sends held_{*this};
+    queue_owners owners_;
     bool receive_limit_;
     bool fixed_ = false;
     std::uint32_t slots_ = 0;
     provided_buffers* buffers_ = nullptr;  // deletes itself, see buffer_source
     copy_supply copies_;
     std::unique_ptr<zc_supply> zero_copy_;
+    //! Asks again for an rx queue that was taken.
+    struct retry_timer final : timer_node {
+        explicit retry_timer(net_context& n) noexcept : net(n) {}
+        void on_timer() noexcept override { net.ask_again(); }
+        net_context& net;
+    } retry_{*this};
+    std::uint32_t asked_ = 0;  // times
     connection* connections_ = nullptr;
     home_list dropped_;
 };

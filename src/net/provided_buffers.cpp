@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <cerrno>
+#include <utility>
 
 #include "runtime/probe.hpp"
 
@@ -46,6 +47,9 @@ result<void> provided_buffers::set_up(reactor_io& io, const reactor_options& opt
     region_ = std::make_shared<fixed_region>(std::span(memory_, std::size_t{count_} * size_));
     blocks_ = std::make_unique<block[]>(count_);
     set_capacity(count_);
+    least_posted_ = std::clamp(options.recv_posted_bytes / size_, 1U, count_);
+    most_posted_ = std::clamp(options.recv_posted_most_bytes / size_, least_posted_, count_);
+    wanted_posted_ = least_posted_;
 
     io_uring_buf_reg registration{};
     registration.ring_addr = reinterpret_cast<std::uint64_t>(ring_);
@@ -90,7 +94,12 @@ void provided_buffers::take_nothing(std::uint32_t cqe_flags) noexcept {
 void provided_buffers::taken_back(block& b) noexcept {
     b.with_kernel = false;
     set_available(available() - 1);
+    --posted_;
     if (--b.handles <= 0) settle(b);
+    if (++used_ > wanted_posted_ / 2)
+        widen();
+    else
+        post_spares();
 }
 
 void provided_buffers::recycle(buffer_block& b) noexcept {
@@ -100,18 +109,46 @@ void provided_buffers::recycle(buffer_block& b) noexcept {
 }
 
 void provided_buffers::put(block& b) noexcept {
+    b.used = 0;
+    set_available(available() + 1);
+    if (posted_ < wanted_posted_) {
+        post(b);
+        return;
+    }
+    b.next_spare = spare_;
+    spare_ = &b;
+}
+
+void provided_buffers::post(block& b) noexcept {
     const auto index = static_cast<std::uint16_t>(&b - blocks_.get());
     // The first entry shares its memory with the ring's tail, so fields are set one by one.
     io_uring_buf& entry = ring_->bufs[tail_ & (count_ - 1)];
     entry.addr = reinterpret_cast<std::uint64_t>(memory_ + std::size_t{index} * size_);
     entry.len = size_;
     entry.bid = index;
-    b.used = 0;
     b.with_kernel = true;
     ++b.handles;
-    set_available(available() + 1);
+    ++posted_;
     ++tail_;
     __atomic_store_n(&ring_->tail, tail_, __ATOMIC_RELEASE);
+}
+
+void provided_buffers::post_spares() noexcept {
+    while (posted_ < wanted_posted_ && spare_ != nullptr && open_)
+        post(*std::exchange(spare_, spare_->next_spare));
+}
+
+void provided_buffers::widen() noexcept {
+    wanted_posted_ = std::min(2 * wanted_posted_, most_posted_);
+    post_spares();
+}
+
+// Buffers that are in the ring stay there until they are used.
+void provided_buffers::narrow() noexcept {
+    constexpr std::uint32_t few = 8;
+    if (std::exchange(most_used_, 0) < wanted_posted_ / few)
+        wanted_posted_ = std::max(wanted_posted_ / 2, least_posted_);
+    turns_until_narrowing_ = narrowing_turns;
 }
 
 }  // namespace sluice::detail

@@ -55,20 +55,19 @@ struct send_queue::batch {
 
 send_queue::send_queue(connection& owner, net_context& net) noexcept
     : operation(prepare, complete),
-      owner_(owner),
-      net_(net),
-      tries_zero_copy_(net.held().from() != held_sends::never) {}
+      tries_zero_copy_(net.held().from() != held_sends::never),
+      owner_(owner) {}
 
-void send_queue::unhook() noexcept { net_.io().forget(*this); }
+void send_queue::unhook() noexcept { net().io().forget(*this); }
 
-boost::system::error_code send_queue::refusal() const noexcept {
+brief_error send_queue::refusal() const noexcept {
     if (broken_) return broken_;
-    ++net_.stats().send_limit_hit;
-    return errno_error(ENOBUFS);
+    ++net().stats().send_limit_hit;
+    return brief_error::of_errno(ENOBUFS);
 }
 
 bool send_queue::takes_more() const noexcept {
-    return !broken_ && count_ < net_.options().max_pending_sends;
+    return !broken_ && count_ < net().options().max_pending_sends;
 }
 
 void send_queue::push(send_call& call) noexcept {
@@ -76,18 +75,29 @@ void send_queue::push(send_call& call) noexcept {
     (tail_ != nullptr ? tail_->next_ : head_) = &call;
     tail_ = &call;
     ++count_;
-    if (!busy()) net_.io().at_turn_end(*this);
+    if (!busy()) net().io().at_turn_end(*this);
 }
 
-void send_queue::start_soon() noexcept { net_.io().at_turn_end(*this); }
+void send_queue::start_soon() noexcept { net().io().at_turn_end(*this); }
 
 void send_queue::at_turn_end() noexcept {
     if (busy() || head_ == nullptr || closed_ || paused_) return;
     if (worth_zero_copy()) zero_copy_ = make_zero_copy();
     if (zero_copy_ != nullptr)
-        net_.io().submit(*zero_copy_);
+        net().io().submit(*zero_copy_);
     else
-        net_.io().submit(*this);
+        net().io().submit(*this);
+}
+
+int send_queue::flags_of(const send_call& call) noexcept {
+    return MSG_NOSIGNAL | (call.extent_ == send_extent::all ? MSG_WAITALL : 0);
+}
+
+// A SEND of the first call's bytes.
+void send_queue::prepare_piece(io_uring_sqe& sqe, std::span<const std::byte> bytes) noexcept {
+    head_->in_flight_ = true;
+    io_uring_prep_send(&sqe, owner_.descriptor(), bytes.data(), std::min(bytes.size(), most_bytes),
+                       flags_of(*head_));
 }
 
 void send_queue::prepare(operation& op, io_uring_sqe& sqe) noexcept {
@@ -100,21 +110,22 @@ void send_queue::prepare(operation& op, io_uring_sqe& sqe) noexcept {
         self.head_->in_flight_ = true;
         io_uring_prep_shutdown(&sqe, self.owner_.descriptor(), SHUT_WR);
     } else {
-        self.prepare_bytes(sqe);
-        ++self.net_.stats().sends;
+        ++self.net().stats().sends;
+        if (self.head_->sent_ == 0 && self.count_ == 1 && self.head_->piece_count() == 1)
+            self.prepare_piece(sqe, self.head_->piece(0));
+        else
+            self.prepare_bytes(sqe);
     }
-    sqe.flags |= self.net_.descriptor_flags();
+    sqe.flags |= self.net().descriptor_flags();
 }
 
-void send_queue::prepare_bytes(io_uring_sqe& sqe) noexcept {
+[[gnu::noinline]] void send_queue::prepare_bytes(io_uring_sqe& sqe) noexcept {
     send_call& first = *head_;
-    const bool whole = first.extent_ == send_extent::all;
-    const int flags = MSG_NOSIGNAL | (whole ? MSG_WAITALL : 0);
-    const bool alone = first.next_ == nullptr || !whole;
+    const bool alone = first.next_ == nullptr || first.extent_ != send_extent::all;
     const std::size_t count = first.piece_count();
     if (!(alone && count <= 1) && gather() > 1) {
         io_uring_prep_sendmsg(&sqe, owner_.descriptor(), &gathered_->header,
-                              static_cast<unsigned>(flags));
+                              static_cast<unsigned>(flags_of(first)));
         return;
     }
     // One piece, or no memory for a vector: the first piece that has something left.
@@ -123,9 +134,7 @@ void send_queue::prepare_bytes(io_uring_sqe& sqe) noexcept {
     while (i + 1 < count && skip >= first.piece(i).size()) skip -= first.piece(i++).size();
     std::span<const std::byte> bytes;
     if (count != 0) bytes = first.piece(i).subspan(skip);
-    bytes = bytes.first(std::min(bytes.size(), most_bytes));
-    first.in_flight_ = true;
-    io_uring_prep_send(&sqe, owner_.descriptor(), bytes.data(), bytes.size(), flags);
+    prepare_piece(sqe, bytes);
 }
 
 // Hands what is left of the calls, piece by piece, to `take(rest)`, until it says false.
@@ -148,7 +157,7 @@ void send_queue::walk(Take take) noexcept {
 
 // The call has a part in the request that is being made.
 void send_queue::count_in(send_call& call) noexcept {
-    if (!call.in_flight_ && &call != head_) ++net_.stats().sends_joined;
+    if (!call.in_flight_ && &call != head_) ++net().stats().sends_joined;
     call.in_flight_ = true;
 }
 
@@ -181,7 +190,7 @@ std::size_t send_queue::gather() noexcept {
 
 bool send_queue::worth_zero_copy(const send_call& call) const noexcept {
     return tries_zero_copy_ && call.memory_ != send_memory::borrowed &&
-           call.left() >= net_.held().from();
+           call.left() >= net().held().from();
 }
 
 // Owned buffers add up; lent memory goes alone, because it is waited for.
@@ -192,19 +201,19 @@ bool send_queue::worth_zero_copy() const noexcept {
     for (const send_call* call = head_; call != nullptr && call->memory_ == send_memory::owned;
          call = call->next_) {
         bytes += call->left();
-        if (bytes >= net_.held().from()) return true;
+        if (bytes >= net().held().from()) return true;
     }
     return false;
 }
 
 // Null: it is to be copied.
 send_hold* send_queue::make_zero_copy() noexcept {
-    const std::size_t room = net_.held().room(owner_);
+    const std::size_t room = net().held().room(owner_);
     if (room == 0) return nullptr;
     batch b;
     collect(b, std::min(room, most_bytes));
-    if (b.bytes < net_.held().from()) return nullptr;  // too many small pieces
-    send_hold* made = send_hold::create(owner_, b.count);
+    if (b.bytes < net().held().from()) return nullptr;  // too many small pieces
+    send_hold* made = owner_.make_extras() ? send_hold::create(owner_, b.count) : nullptr;
     if (made == nullptr) return nullptr;
     for (const rest& r : std::span(b.pieces).first(b.count)) {
         if (const rx_buffer* buffer = r.call->buffer(r.piece))
@@ -213,8 +222,8 @@ send_hold* send_queue::make_zero_copy() noexcept {
             made->add(*r.call, r.bytes());
         count_in(*r.call);
     }
-    if (b.region != nullptr && net_.held().fixed(b.count))
-        made->use_fixed(net_.io().fixed_buffers().index_of(*b.region));
+    if (b.region != nullptr && net().held().fixed(b.count))
+        made->use_fixed(net().io().fixed_buffers().index_of(*b.region));
     owner_.add(*made);
     return made;
 }
@@ -233,7 +242,7 @@ void send_queue::collect(batch& b, std::size_t room) noexcept {
         if (b.count == 0) {
             b.region = region;
         } else if (!mixed && region != b.region) {
-            if (b.bytes >= net_.held().from()) return false;
+            if (b.bytes >= net().held().from()) return false;
             mixed = true;
         }
         r.size = std::min(r.size, room - b.bytes);
@@ -252,7 +261,7 @@ void send_queue::accepted(std::int32_t result) noexcept {
         case -ENOMEM:  // that may be locked
         case -ENOBUFS:
         case -EFAULT:
-            ++net_.stats().zero_copy_refused;
+            ++net().stats().zero_copy_refused;
             stop_trying();
             result = -EAGAIN;  // once more, copied
             break;
@@ -262,11 +271,11 @@ void send_queue::accepted(std::int32_t result) noexcept {
 }
 
 void send_queue::kernel_copies() noexcept {
-    if (!net_.options().zero_copy_send_despite_copies) stop_trying();
+    if (!net().options().zero_copy_send_despite_copies) stop_trying();
 }
 
 void send_queue::stop_trying() noexcept {
-    if (std::exchange(tries_zero_copy_, false)) ++net_.stats().zero_copy_ended;
+    if (std::exchange(tries_zero_copy_, false)) ++net().stats().zero_copy_ended;
 }
 
 // --- results
@@ -277,15 +286,31 @@ void send_queue::complete(operation& op, std::int32_t result, std::uint32_t) noe
         frame_pool::deallocate(self.gathered_);
         self.gathered_ = nullptr;
     }
-    self.ended(result);
+    if (!self.ended_whole(result)) self.ended(result);
 }
 
-void send_queue::ended(std::int32_t result) noexcept {
+// The usual end: a single call waits, and all of it has been sent.
+inline bool send_queue::ended_whole(std::int32_t result) noexcept {
+    if (count_ != 1 || result <= 0 || closed_) return false;
+    send_call& call = *head_;
+    const auto bytes = static_cast<std::size_t>(result);
+    if (!call.in_flight_ || bytes != call.left()) return false;
+    net().stats().bytes_out += bytes;
+    call.sent_ = call.total_;
+    call.in_flight_ = false;
+    head_ = tail_ = nullptr;
+    count_ = 0;
+    call.end();
+    owner_.sends_ended();
+    return true;
+}
+
+[[gnu::noinline]] void send_queue::ended(std::int32_t result) noexcept {
     on_result(result);
     if (closed_)
         owner_.operation_ended();
     else if (head_ != nullptr)
-        net_.io().at_turn_end(*this);
+        net().io().at_turn_end(*this);
     else
         owner_.sends_ended();
 }
@@ -294,20 +319,20 @@ void send_queue::on_result(std::int32_t result) noexcept {
     if (head_ == nullptr) return;  // closed meanwhile
     if (result >= 0) {
         if (head_->extent_ == send_extent::shutdown) {
-            broken_ = errno_error(EPIPE);
+            broken_ = brief_error::of_errno(EPIPE);
             pop().wake();
         } else {
             deal_out(static_cast<std::size_t>(result));
         }
     } else if (result != -ECANCELED && result != -EINTR && result != -EAGAIN && result != -ENOMEM &&
                result != -ENOBUFS) {
-        fail_all(errno_error(-result));
+        fail_all(brief_error::of_errno(-result));
     }
     settle_cancelled();
 }
 
 void send_queue::deal_out(std::size_t bytes) noexcept {
-    net_.stats().bytes_out += bytes;
+    net().stats().bytes_out += bytes;
     while (head_ != nullptr && head_->in_flight_) {
         send_call& call = *head_;
         const std::size_t share = std::min(bytes, call.left());
@@ -328,20 +353,20 @@ void send_queue::settle_cancelled() noexcept {
         if (!call->cancelled_) continue;
         half_way = half_way || call->sent_ != 0;
         remove(*call);
-        fail(*call, cancelled_error());
+        fail(*call, cancelled);
     }
     if (half_way) fail_all(error::broken_send);
 }
 
 // For a call that has left the queue. When the kernel has memory of it, and has sent from that,
 // nothing but the end of the connection brings it back.
-void send_queue::fail(send_call& call, const boost::system::error_code& why) noexcept {
+void send_queue::fail(send_call& call, brief_error why) noexcept {
     if (!call.failed_) call.failed_ = why;
     if (call.unreleased_ != 0 && call.sent_ != 0) owner_.reset();
     call.end();
 }
 
-void send_queue::fail_all(const boost::system::error_code& why) noexcept {
+void send_queue::fail_all(brief_error why) noexcept {
     if (!broken_) broken_ = why;
     while (head_ != nullptr) fail(pop(), why);
 }
@@ -370,25 +395,25 @@ void send_queue::cancel(send_call& call) noexcept {
         return;
     }
     if (call.unreleased_ != 0 && call.settled()) {  // it waits for its memory
-        fail(call, cancelled_error());
+        fail(call, cancelled);
         fail_all(error::broken_send);
         return;
     }
     const bool half_way = call.sent_ != 0;  // between two requests
     remove(call);
-    fail(call, cancelled_error());
+    fail(call, cancelled);
     if (half_way) fail_all(error::broken_send);
     if (idle()) owner_.sends_ended();
 }
 
 void send_queue::cancel_request() noexcept {
-    net_.io().cancel(*this);
-    if (zero_copy_ != nullptr) net_.io().cancel(*zero_copy_);
+    net().io().cancel(*this);
+    if (zero_copy_ != nullptr) net().io().cancel(*zero_copy_);
 }
 
 void send_queue::close() noexcept {
     closed_ = true;
-    fail_all(cancelled_error());
+    fail_all(cancelled);
     unhook();
     cancel_request();
 }

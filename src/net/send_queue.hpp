@@ -2,6 +2,7 @@
 //! The sending side of a connection: send_all() calls in order, one request at the kernel.
 #pragma once
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 
@@ -25,7 +26,7 @@ public:
 
     [[nodiscard]] bool takes_more() const noexcept;
     //! Why it does not. Counts.
-    [[nodiscard]] boost::system::error_code refusal() const noexcept;
+    [[nodiscard]] brief_error refusal() const noexcept;
 
     void push(send_call& call) noexcept;
 
@@ -33,15 +34,15 @@ public:
     void cancel(send_call& call) noexcept;
 
     //! The calls' memory is lent to the kernel, and the connection is being closed.
-    void take_back(send_call& call) noexcept { fail(call, cancelled_error()); }
+    void take_back(send_call& call) noexcept { fail(call, cancelled); }
 
     //! A request is at the kernel that has not accepted all it will.
     [[nodiscard]] bool busy() const noexcept { return live() || zero_copy_ != nullptr; }
     //! No call waits and no request is in flight.
     [[nodiscard]] bool idle() const noexcept { return head_ == nullptr && !busy(); }
     //! What every later call gets; for a connection that moves.
-    [[nodiscard]] const boost::system::error_code& broken() const noexcept { return broken_; }
-    void set_broken(const boost::system::error_code& why) noexcept { broken_ = why; }
+    [[nodiscard]] brief_error broken() const noexcept { return broken_; }
+    void set_broken(brief_error why) noexcept { broken_ = why; }
 
     //! What is queued waits until go_on(), and fails at the move.
     void pause() noexcept { paused_ = true; }
@@ -64,6 +65,7 @@ public:
     void unhook() noexcept;
 
 private:
+    static constexpr auto cancelled = brief_error::of_errno(ECANCELED);
     struct gathered;  // message header and vector of a SENDMSG
     struct rest;      // of a piece of a call: what has not been sent
     struct batch;     // of those
@@ -72,6 +74,8 @@ private:
     static void complete(operation& op, std::int32_t result, std::uint32_t flags) noexcept;
     void start_soon() noexcept;
     void at_turn_end() noexcept override;
+    static int flags_of(const send_call& call) noexcept;
+    void prepare_piece(io_uring_sqe& sqe, std::span<const std::byte> bytes) noexcept;
     void prepare_bytes(io_uring_sqe& sqe) noexcept;
     template <class Take>
     void walk(Take take) noexcept;
@@ -81,28 +85,29 @@ private:
     [[nodiscard]] bool worth_zero_copy(const send_call& call) const noexcept;
     send_hold* make_zero_copy() noexcept;
     void collect(batch& b, std::size_t room) noexcept;
+    bool ended_whole(std::int32_t result) noexcept;
     void ended(std::int32_t result) noexcept;
     void deal_out(std::size_t bytes) noexcept;
     void on_result(std::int32_t result) noexcept;
     void settle_cancelled() noexcept;
     void cancel_request() noexcept;
     void stop_trying() noexcept;
-    void fail(send_call& call, const boost::system::error_code& why) noexcept;
-    void fail_all(const boost::system::error_code& why) noexcept;
+    void fail(send_call& call, brief_error why) noexcept;
+    void fail_all(brief_error why) noexcept;
     send_call& pop() noexcept;
     void remove(send_call& call) noexcept;
+    [[nodiscard]] net_context& net() const noexcept;
 
-    connection& owner_;
-    net_context& net_;
-    send_call* head_ = nullptr;
-    send_call* tail_ = nullptr;
-    std::uint32_t count_ = 0;
-    bool closed_ = false;
+    bool closed_ = false;  // these in the padding of the base
     bool paused_ = false;
     bool tries_zero_copy_;
-    boost::system::error_code broken_;  // what every later call gets
-    gathered* gathered_ = nullptr;      // while a SENDMSG is in flight
-    send_hold* zero_copy_ = nullptr;    // until it is accepted
+    std::uint32_t count_ = 0;
+    brief_error broken_;  // what every later call gets
+    connection& owner_;
+    send_call* head_ = nullptr;
+    send_call* tail_ = nullptr;
+    gathered* gathered_ = nullptr;    // while a SENDMSG is in flight
+    send_hold* zero_copy_ = nullptr;  // until it is accepted
 };
 
 }  // namespace sluice::detail

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <new>
 #include <utility>
 
@@ -20,7 +21,7 @@ public:
     slice_queue& operator=(const slice_queue&) = delete;
     ~slice_queue() { clear(); }
 
-    [[nodiscard]] bool empty() const noexcept { return front_.empty(); }
+    [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
     [[nodiscard]] std::size_t count() const noexcept { return count_; }
     rx_buffer& front() noexcept { return front_; }
 
@@ -33,7 +34,7 @@ public:
         }
         if ((last_ != nullptr ? last_->slice : front_).join(b)) return false;
         node* n = new (frame_pool::allocate(sizeof(node))) node{std::move(b), nullptr};
-        (last_ != nullptr ? last_->next : second_) = n;
+        n->next = last_ != nullptr ? std::exchange(last_->next, n) : n;
         last_ = n;
         ++count_;
         return true;
@@ -43,10 +44,11 @@ public:
     rx_buffer pop() noexcept {
         rx_buffer taken = std::move(front_);
         --count_;
-        if (node* n = second_; n != nullptr) {
+        if (last_ != nullptr) {
+            node* n = last_->next;
             front_ = std::move(n->slice);
-            second_ = n->next;
-            if (second_ == nullptr) last_ = nullptr;
+            last_->next = n->next;
+            if (n == last_) last_ = nullptr;
             n->~node();
             frame_pool::deallocate(n);
         }
@@ -63,13 +65,16 @@ public:
             ++copied;
         };
         copy(front_);
-        for (node* n = second_; n != nullptr; n = n->next) copy(n->slice);
+        node* n = last_;
+        for (std::size_t further = 1; further < count_; ++further) {
+            n = n->next;
+            copy(n->slice);
+        }
         return copied;
     }
 
     void swap(slice_queue& o) noexcept {
         std::swap(front_, o.front_);
-        std::swap(second_, o.second_);
         std::swap(last_, o.last_);
         std::swap(count_, o.count_);
     }
@@ -83,10 +88,9 @@ private:
         rx_buffer slice;
         node* next;
     };
-    rx_buffer front_;
-    node* second_ = nullptr;
-    node* last_ = nullptr;
-    std::size_t count_ = 0;
+    [[no_unique_address]] rx_buffer front_;  // its padding holds what follows
+    std::uint32_t count_ = 0;
+    node* last_ = nullptr;  // of those in nodes, which are a ring
 };
 
 }  // namespace sluice::detail

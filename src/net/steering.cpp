@@ -64,6 +64,16 @@ result<void> attach(detail::kernel& k, int descriptor, std::vector<sock_filter>&
 
 }  // namespace
 
+steering_options steer_to_rx_queues(const zcrx_options& zcrx, unsigned reactors) {
+    steering_options steer;
+    if (reactors < 2 || zcrx.reactors_per_queue > 1 || zcrx.interface.empty() || !zcrx.wanted())
+        return steer;
+    steer.by = steering::queue;
+    steer.queue_offset = 1;  // as NICs record it
+    for (unsigned i = 0; i < reactors; ++i) steer.values.push_back(zcrx.first_queue + i);
+    return steer;
+}
+
 result<void> detail::steer(kernel& k, int descriptor, unsigned sockets,
                            const steering_options& options) {
     if (options.by == steering::none) return {};

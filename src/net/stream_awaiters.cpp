@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sluice/stream_awaiters.hpp"
 
+#include <cerrno>
+
 #include "net/connection.hpp"
 #include "net/net_context.hpp"
 #include "runtime/home_check.hpp"
@@ -79,7 +81,7 @@ bool send_call::await_suspend(std::coroutine_handle<> h, const environment& env)
     check_home(*connection_);
     send_queue& queue = connection_->sending();
     if (env.stop.stop_requested() || !queue.takes_more()) {
-        failed_ = env.stop.stop_requested() ? cancelled_error() : queue.refusal();
+        failed_ = env.stop.stop_requested() ? brief_error::of_errno(ECANCELED) : queue.refusal();
         yield(h, env);
         return true;
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "net/supply.hpp"
 
+#include <utility>
+
 #include "net/net_context.hpp"
 
 namespace sluice::detail {
@@ -34,7 +36,13 @@ void supply::cross() noexcept {
     act_soon();
 }
 
+void supply::ran_out() noexcept {
+    growth_due_ = true;
+    act_soon();
+}
+
 void supply::at_turn_end() noexcept {
+    if (std::exchange(growth_due_, false) && grow()) ladder_.enter(rung::grow);
     const bool moved =
         (evacuation_due_ || (!starved_.empty() && room() == 0)) && net_.evacuate(*source_) != 0;
     evacuation_due_ = false;

@@ -57,6 +57,9 @@ protected:
     virtual void armed_again() noexcept {}
     virtual void recovered() noexcept {}
 
+    //! There was no buffer, though no receive has ended for it: more are needed.
+    void ran_out() noexcept;
+
     void set_source(buffer_source& s) noexcept { source_ = &s; }
     net_context& net_;
     ladder ladder_;
@@ -72,6 +75,7 @@ private:
     buffer_source* source_ = nullptr;
     starved_list starved_;
     bool evacuation_due_ = false;
+    bool growth_due_ = false;
 };
 
 }  // namespace sluice::detail

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <functional>
 #include <new>
 
 #if defined(SLUICE_ASAN)
@@ -12,81 +13,99 @@
 namespace sluice::detail {
 
 constinit thread_local frame_pool* frame_pool::current = nullptr;
+constinit frame_pool::size_class frame_pool::of_no_pool;
 
 namespace {
-// One slab holds several blocks of its class, so that a burst costs few allocations.
+// All classes take from one slab, a few blocks at a time: a burst costs few allocations, and a size
+// that is rare keeps little.
 constexpr std::size_t slab_bytes = 64 * 1024;
+constexpr std::size_t run_bytes = 4 * 1024;
+
+constexpr std::size_t alignment = 16;  // of what is handed out
 }  // namespace
+
+frame_pool::frame_pool() noexcept {
+    for (std::size_t i = 0; i < classes; ++i)
+        classes_[i] = {this, nullptr, static_cast<std::uint32_t>(bytes_of_class(i)), true};
+    malloced_.owner = this;
+}
 
 #if defined(SLUICE_ASAN)
 // A free frame is poisoned, so that the sanitizer sees uses after free in spite of the pool. The
 // link of the free list is in the block itself and stays readable.
-void frame_pool::poison(void* p, std::size_t index) noexcept {
+void frame_pool::poison(void* p, const size_class& c) noexcept {
     auto* bytes = static_cast<std::byte*>(p);
     __asan_poison_memory_region(bytes + sizeof(free_block),
-                                (index + 1) * granule - sizeof(header) - sizeof(free_block));
+                                c.bytes - sizeof(home_word) - sizeof(free_block));
 }
-void frame_pool::unpoison(void* p, std::size_t index) noexcept {
-    __asan_unpoison_memory_region(p, (index + 1) * granule - sizeof(header));
+void frame_pool::unpoison(void* p, const size_class& c) noexcept {
+    __asan_unpoison_memory_region(p, c.bytes - sizeof(home_word));
 }
 #endif
 
 void* frame_pool::allocate_slow(frame_pool* pool, std::size_t size) {
-    auto* raw = static_cast<std::byte*>(std::malloc(size + sizeof(header)));
+    static_assert(sizeof(malloc_header) == alignment);
+    auto* raw = static_cast<std::byte*>(std::malloc(size + sizeof(malloc_header)));
     if (raw == nullptr) throw std::bad_alloc{};
-    new (raw)
-        header{pool, malloced, static_cast<std::uint32_t>(std::min<std::size_t>(size, UINT32_MAX))};
+    new (raw) malloc_header{size, pool != nullptr ? &pool->malloced_ : &of_no_pool};
     if (pool != nullptr) ++pool->live_;
-    return raw + sizeof(header);
+    return raw + sizeof(malloc_header);
 }
 
 void frame_pool::deallocate_slow(void* p) noexcept {
-    const header h = header_of(p);
-    if (h.owner == nullptr || (h.index == malloced && h.owner == current)) {
-        if (h.owner != nullptr) --h.owner->live_;
-        std::free(&header_of(p));
+    const bool kept = class_of(p).kept;
+    frame_pool* owner = class_of(p).owner;
+    if (!kept) std::free(static_cast<malloc_header*>(p) - 1);
+    if (owner == nullptr) return;
+    if (owner == current) {
+        --owner->live_;
         return;
     }
     // A foreign thread. After released() the pool may be gone, unless it said "last".
-    frame_pool* owner = h.owner;
-    if (h.index == malloced)
-        std::free(&header_of(p));
-    else
-        owner->returns_.push(*new (p) home_node);
+    if (kept) owner->returns_.push(*new (p) home_node);
     if (owner->away_.released()) delete owner;
 }
 
-void* frame_pool::refill(std::size_t index) {
-    const std::size_t block_bytes = (index + 1) * granule;
-    const std::size_t count = slab_bytes / block_bytes;
-    auto slab = std::make_unique_for_overwrite<std::byte[]>(slab_bytes + alignof(header));
-    const auto misfit = reinterpret_cast<std::uintptr_t>(slab.get()) % alignof(header);
-    std::byte* at = slab.get() + (misfit == 0 ? 0 : alignof(header) - misfit);
+// Throws bad_alloc.
+void frame_pool::add_slab() {
+    auto slab = std::make_unique_for_overwrite<std::byte[]>(slab_bytes + alignment);
+    // The word comes before an aligned address.
+    std::byte* word = slab.get() + alignment - sizeof(home_word);
+    word -= reinterpret_cast<std::uintptr_t>(slab.get()) % alignment;
     slabs_.push_back(std::move(slab));
     reserved_ += slab_bytes;
-    for (std::size_t i = 0; i < count; ++i, at += block_bytes) {
-        new (at) header{this, static_cast<std::uint32_t>(index)};
-        recycle(at + sizeof(header), index);
+    unused_ = word;
+    unused_bytes_ = slab_bytes;
+}
+
+void* frame_pool::refill(size_class& c) {
+    if (unused_bytes_ < c.bytes) add_slab();
+    std::size_t bytes = std::min(std::max<std::size_t>(run_bytes, c.bytes), unused_bytes_);
+    for (; bytes >= c.bytes; bytes -= c.bytes) {
+        new (unused_) home_word{&c};
+        recycle(unused_ + sizeof(home_word), c);
+        unused_ += c.bytes;
+        unused_bytes_ -= c.bytes;
     }
-    free_block* block = free_[index];
-    unpoison(block, index);
-    free_[index] = block->next;
-    ++live_;
-    --pooled_;
+    free_block* block = c.free;
+    hand_out(*block, c);
     return block;
 }
 
 std::size_t frame_pool::usable_bytes(const void* p) noexcept {
-    const header& h = static_cast<const header*>(p)[-1];
-    if (current == nullptr || h.owner != current) return 0;
-    if (h.index == malloced) return h.malloced_bytes;
-    return h.index < classes ? (h.index + 1) * granule - sizeof(header) : 0;
+    if (current == nullptr) return 0;
+    // Only compared before it is known to be a class of ours.
+    const size_class* home = static_cast<const home_word*>(p)[-1];
+    if (home == &current->malloced_) return static_cast<const malloc_header*>(p)[-1].bytes;
+    const auto& all = current->classes_;
+    const bool ours = std::less_equal<>{}(all.data(), home) && std::less<>{}(home, &all.back() + 1);
+    return ours ? home->bytes - sizeof(home_word) : 0;
 }
 
 void frame_pool::take_returned() noexcept {
     for (home_node* n = returns_.take_all(); n != nullptr;) {
         home_node* next = n->next_home;
-        recycle(n, header_of(n).index);
+        recycle(n, class_of(n));
         n = next;
     }
 }

@@ -30,20 +30,28 @@ void nursery::add(child& c) noexcept {
     list_.next = &c;
     ++children_;
     if (stopping_) c.stop_.request_stop();
-    c.start_.handle = std::coroutine_handle<child>::from_promise(c);
-    home_.queue().make_ready(c.start_);
+    home_.queue().make_ready(c);
 }
 
 void nursery::child_ended(child& c) noexcept {
     c.prev->next = c.next;
     c.next->prev = c.prev;
     --children_;
-    const bool had_place = c.has_place_;
-    const failure ended{c.error_, std::move(c.exception_)};
-    std::coroutine_handle<child>::from_promise(c).destroy();
-    if (ended) note_failure(ended);
-    if (had_place) give_place_back();
-    if (!busy()) wake_joiners();
+    const auto self = std::coroutine_handle<child>::from_promise(c);
+    if (c.error_.failed() || c.exception_) {
+        const failure ended{c.error_, std::move(c.exception_)};
+        self.destroy();
+        note_failure(ended);
+    } else {
+        self.destroy();
+    }
+    if (line_.next == &line_)
+        --places_;
+    else
+        give_place_back();  // to the next in line
+    // The queue has resumed this child, so a chain ends here: nothing else goes on before the next
+    // one is taken.
+    if (!busy()) wake_joiners(home_.queue().running() == self);
 }
 
 void nursery::note_failure(const failure& f) noexcept {
@@ -63,11 +71,16 @@ void nursery::note_failure(const failure& f) noexcept {
     if (cancels) request_stop();
 }
 
-void nursery::wake_joiners() noexcept {
+// As the end of a task goes on with the one that awaits it, that of a child does with one of those
+// that await the nursery.
+void nursery::wake_joiners(bool chain_ends) noexcept {
     while (joiners_ != nullptr) {
         joined& j = *joiners_;
         joiners_ = j.next_;
-        j.wake();
+        if (std::exchange(chain_ends, false))
+            j.wake_next();
+        else
+            j.wake();
     }
 }
 
@@ -82,6 +95,31 @@ bool nursery::joined::await_suspend(std::coroutine_handle<> h, const environment
 
 void nursery::joined::on_stop() noexcept { scope_.request_stop(); }
 
+// --- the function of with_nursery()
+
+void nursery::function_base::begin(const environment& outer, detail::awaited_ref inner) noexcept {
+    outer_ = &outer;
+    awaited_ = inner;
+    scope_.function_ = this;
+    ++scope_.children_;
+    if (outer.stop.stop_requested()) scope_.request_stop();
+    if (scope_.stopping_) stop_.request_stop();
+    outer.stop.listen(*this);
+}
+
+void nursery::function_base::end() noexcept {
+    outer_->stop.forget(*this);
+    scope_.function_ = nullptr;
+    --scope_.children_;
+    if (!scope_.busy()) scope_.wake_joiners(false);
+}
+
+void nursery::function_base::describe(await_description& into) const {
+    into.say(fmt::format("the {} children of a nursery", scope_.children()));
+    into.child(awaited_);
+    into.scope(scope_);
+}
+
 // --- the bound on children
 
 void nursery::take_place() {
@@ -93,7 +131,7 @@ void nursery::take_place() {
 void nursery::give_place_back() noexcept {
     if (line_.next == &line_) {
         --places_;
-        if (!busy()) wake_joiners();
+        if (!busy()) wake_joiners(false);
         return;
     }
     auto& next = static_cast<room_waiter&>(*line_.next);  // the place is promised to it
@@ -140,6 +178,7 @@ void nursery::request_stop() noexcept {
     // A stop does not resume anyone, so no child can leave the list meanwhile.
     for (detail::child_link* l = list_.next; l != &list_; l = l->next)
         child_of(*l).stop_.request_stop();
+    if (function_ != nullptr) function_->stop_.request_stop();
 }
 
 result<void> nursery::outcome() {
@@ -163,7 +202,6 @@ std::size_t nursery::destroy_children() noexcept {
         c.next->prev = c.prev;
         --children_;
         ++destroyed;
-        if (c.start_.queued) home_.queue().remove(c.start_);
         std::coroutine_handle<child>::from_promise(c).destroy();
     }
     return destroyed;

@@ -8,15 +8,6 @@
 
 namespace sluice::detail {
 
-class operation;
-
-//! A wish for an SQE that can wait for room in the submission queue.
-struct submission {
-    operation& target;
-    submission* next_parked = nullptr;
-    bool parked = false;
-};
-
 //! Someone to whom a ring says things that no request asked for. Aligned, so that its address can
 //! stand for it in a user_data, marked.
 class alignas(8) ring_notice {
@@ -64,14 +55,25 @@ public:
     //! reactor_io::cancel() was called for it since it was submitted.
     [[nodiscard]] bool cancelling() const noexcept { return cancelling_; }
 
+protected:
+    //! What it is from its next submission on: for owners that need two requests, never at once.
+    void become(prepare_function prepare, complete_function complete) noexcept {
+        prepare_ = prepare;
+        complete_ = complete;
+    }
+
 private:
     friend class reactor_io;
     [[noreturn]] static void destroyed_while_live() noexcept;
 
+    //! What waits for room in the submission queue: the request, or the wish to cancel it. Never
+    //! both, since a request that is parked needs no SQE to be cancelled.
+    enum class parked : std::uint8_t { nothing, request, cancel };
+
     prepare_function prepare_;
     complete_function complete_;
-    submission request_{*this};
-    submission cancel_{*this};
+    operation* next_parked_ = nullptr;
+    parked parked_ = parked::nothing;
     bool live_ = false;
     bool cancelling_ = false;
 };

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "runtime/end_turn.hpp"
 #include "runtime/fatal.hpp"
 #include "runtime/probe.hpp"
 #include "runtime/probes.hpp"
@@ -13,10 +14,7 @@
 namespace sluice::detail {
 
 namespace {
-// The user_data of CQEs that nobody looks at. Those of operations are addresses, so that small and
-// odd numbers are free; see also ring_notice.
-constexpr std::uint64_t ignored = 0;
-// Sent by another ring.
+// Of odd user_data, beside ring_notice: sent by another ring.
 constexpr std::uint64_t woken = 1;
 // A message to another ring that failed; the target's wake descriptor is in the upper half.
 constexpr std::uint64_t wake_failed = 3;
@@ -74,18 +72,29 @@ result<void> reactor_io::open(const reactor_options& options) {
     return {};
 }
 
+inline void reactor_io::request(operation& op, io_uring_sqe& sqe) noexcept {
+    ++stats_.sqes;
+    op.prepare_(op, sqe);
+    sqe.user_data = reinterpret_cast<std::uint64_t>(&op);
+    SLUICE_PROBE_SUBMIT(&op, sqe.opcode, sqe.fd);
+}
+
 void reactor_io::submit(operation& op) noexcept {
     op.live_ = true;
     op.cancelling_ = false;
     ++live_;
-    offer(op.request_);
+    io_uring_sqe* sqe = parked_head_ == nullptr ? ring_.next_sqe() : nullptr;
+    if (sqe != nullptr)
+        request(op, *sqe);
+    else
+        offer(op, operation::parked::request);
 }
 
 void reactor_io::cancel(operation& op) noexcept {
     if (!op.live_ || op.cancelling_) return;
     op.cancelling_ = true;
     // A request that is still parked is not known to the kernel: it ends when its turn comes.
-    if (!op.request_.parked) offer(op.cancel_);
+    if (op.parked_ == operation::parked::nothing) offer(op, operation::parked::cancel);
 }
 
 void reactor_io::cancel_everything() noexcept {
@@ -99,61 +108,58 @@ void reactor_io::cancel_everything() noexcept {
     sqe->user_data = ignored;
 }
 
-bool reactor_io::fill(submission& s) noexcept {
-    operation& op = s.target;
-    const bool is_request = &s == &op.request_;
+bool reactor_io::fill(operation& op, operation::parked what) noexcept {
+    const bool is_request = what == operation::parked::request;
     if (is_request && op.cancelling_) {  // while it was parked
         complete(op, -ECANCELED, 0);
         return true;
     }
     io_uring_sqe* sqe = ring_.next_sqe();
     if (sqe == nullptr) return false;
-    ++stats_.sqes;
-    const auto identity = reinterpret_cast<std::uint64_t>(&op);
     if (is_request) {
-        op.prepare_(op, *sqe);
-        sqe->user_data = identity;
-        SLUICE_PROBE_SUBMIT(&op, sqe->opcode, sqe->fd);
+        request(op, *sqe);
     } else {
-        io_uring_prep_cancel64(sqe, identity, 0);
+        ++stats_.sqes;
+        io_uring_prep_cancel64(sqe, reinterpret_cast<std::uint64_t>(&op), 0);
         sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
         sqe->user_data = ignored;
     }
     return true;
 }
 
-void reactor_io::offer(submission& s) noexcept {
+void reactor_io::offer(operation& op, operation::parked what) noexcept {
     if (parked_head_ == nullptr) {
-        if (fill(s)) return;
+        if (fill(op, what)) return;
         enter(0, timer_set::never);
-        if (fill(s)) return;
+        if (fill(op, what)) return;
     }
-    park(s);
+    park(op, what);
 }
 
-void reactor_io::park(submission& s) noexcept {
-    s.parked = true;
-    s.next_parked = nullptr;
-    (parked_tail_ != nullptr ? parked_tail_->next_parked : parked_head_) = &s;
-    parked_tail_ = &s;
+void reactor_io::park(operation& op, operation::parked what) noexcept {
+    op.parked_ = what;
+    op.next_parked_ = nullptr;
+    (parked_tail_ != nullptr ? parked_tail_->next_parked_ : parked_head_) = &op;
+    parked_tail_ = &op;
     ++stats_.sq_full_parks;
 }
 
-void reactor_io::unpark(submission& s) noexcept {
-    submission* before = nullptr;
-    for (submission* at = parked_head_; at != &s; at = at->next_parked) before = at;
-    (before != nullptr ? before->next_parked : parked_head_) = s.next_parked;
-    if (parked_tail_ == &s) parked_tail_ = before;
-    s.parked = false;
+void reactor_io::unpark(operation& op) noexcept {
+    operation* before = nullptr;
+    for (operation* at = parked_head_; at != &op; at = at->next_parked_) before = at;
+    (before != nullptr ? before->next_parked_ : parked_head_) = op.next_parked_;
+    if (parked_tail_ == &op) parked_tail_ = before;
+    op.parked_ = operation::parked::nothing;
 }
 
 void reactor_io::submit_parked() noexcept {
     while (parked_head_ != nullptr) {
-        submission& s = *parked_head_;
-        // A completion may park more, behind it: unlink first.
-        if (ring_.full() && !(&s == &s.target.request_ && s.target.cancelling_)) return;
-        unpark(s);
-        fill(s);
+        operation& op = *parked_head_;
+        const operation::parked what = op.parked_;
+        const bool needs_sqe = what == operation::parked::cancel || !op.cancelling_;
+        if (ring_.full() && needs_sqe) return;
+        unpark(op);  // first: a completion may park more, behind it
+        fill(op, what);
     }
 }
 
@@ -166,35 +172,15 @@ void reactor_io::forget(turn_end_hook& hook) noexcept {
     hook.queued_ = false;
 }
 
-// A hook that is queued by a hook runs in the next turn.
-void reactor_io::run_hooks() noexcept {
-    const turn_end_hook* last = hooks_tail_;
-    for (bool more = last != nullptr; more && hooks_head_ != nullptr;) {
-        turn_end_hook& hook = *hooks_head_;
-        more = &hook != last;
-        hooks_head_ = hook.next_;
-        if (hooks_head_ == nullptr) hooks_tail_ = nullptr;
-        hook.queued_ = false;
-        hook.at_turn_end();
-    }
-}
-
-void reactor_io::enter(unsigned wait, std::int64_t deadline) noexcept {
-    ++stats_.enters;
-    // While the kernel keeps CQEs back, those come first: zero-copy receives would find no room
-    // behind them, end for want of it, and be kept back in turn, for ever.
-    const bool submits = !ring_.overflowed();
-    if (!submits && ring_.unsubmitted() != 0) wait = 0;  // it must not sleep on what is kept back
-    const int entered = ring_.enter(wait, deadline, min_wait_us_, submits);
-    if (entered >= 0) return;
-    switch (-entered) {
+void reactor_io::check_entered(int error_number) noexcept {
+    switch (error_number) {
         case ETIME:   // the deadline
         case EINTR:   // a signal
         case EAGAIN:  // no memory for a request, or
         case EBUSY:   // completions have to be reaped first: the next turn submits again
         case EBADR:   // the kernel lost CQEs for want of memory; their number is not known
             return;
-        default: fatal("io_uring_enter failed with errno %d", -entered);
+        default: fatal("io_uring_enter failed with errno %d", error_number);
     }
 }
 
@@ -210,30 +196,6 @@ void reactor_io::wake_other(int ring_descriptor, int wake_descriptor) noexcept {
     sqe->user_data = wake_failed | static_cast<std::uint64_t>(wake_descriptor) << descriptor_shift;
 }
 
-void reactor_io::end_turn(bool wait, std::int64_t deadline) noexcept {
-    run_hooks();
-    if (bell_ != nullptr) bell_->before_enter();
-    submit_parked();
-    if (ring_.overflowed()) ++stats_.cq_overflows;
-    const bool must_submit = ring_.unsubmitted() != 0;
-    bool sleeps = wait && hooks_head_ == nullptr && parked_head_ == nullptr && !ring_.has_cqes();
-    if (sleeps && bell_ != nullptr) sleeps = bell_->may_sleep();
-    if (must_submit || sleeps || ring_.kernel_has_work())
-        enter(sleeps ? min_wait_completions_ : 0, deadline);
-    if (sleeps && bell_ != nullptr) bell_->awake();
-    dispatch();
-}
-
-void reactor_io::dispatch() noexcept {
-    stats_.cqes += ring_.reap(
-        [this](std::uint64_t user_data, std::int32_t result, std::uint32_t flags) noexcept {
-            if ((user_data & 1) != 0)
-                answer_marked(user_data, result);
-            else if (user_data != ignored)
-                complete(*reinterpret_cast<operation*>(user_data), result, flags);
-        });
-}
-
 void reactor_io::answer_marked(std::uint64_t user_data, std::int32_t result) noexcept {
     if ((user_data & ring_notice::mark_bits) == ring_notice::mark)
         ring_notice::of(user_data).on_notice(result);
@@ -241,16 +203,6 @@ void reactor_io::answer_marked(std::uint64_t user_data, std::int32_t result) noe
         ++stats_.wake_ups;
     else
         kernel_.wake(static_cast<int>(user_data >> descriptor_shift));
-}
-
-void reactor_io::complete(operation& op, std::int32_t result, std::uint32_t flags) noexcept {
-    SLUICE_PROBE_COMPLETE(&op, result, flags);
-    if ((flags & IORING_CQE_F_MORE) == 0) {
-        op.live_ = false;
-        --live_;
-        if (op.cancel_.parked) unpark(op.cancel_);
-    }
-    op.complete_(op, result, flags);
 }
 
 void reactor_io::drain(std::int64_t limit_ns) noexcept {

@@ -105,8 +105,15 @@ public:
     void forget(turn_end_hook& hook) noexcept;
 
     //! Ends a turn: hooks, parked submissions, one enter at most, dispatch. With `wait` it sleeps
-    //! until a CQE comes or until `deadline` (nanoseconds; timer_set::never: no limit).
-    void end_turn(bool wait, std::int64_t deadline) noexcept;
+    //! until a CQE comes or until `deadline` (nanoseconds; timer_set::never: no limit). In
+    //! src/runtime/end_turn.hpp, as all of it that is usual.
+    inline void end_turn(bool wait, std::int64_t deadline) noexcept;
+
+    //! Something is to be done that end_turn() does: nothing of it may wait for long.
+    [[nodiscard]] bool wants_turn_to_end() const noexcept {
+        return hooks_head_ != nullptr || parked_head_ != nullptr || ring_.unsubmitted() != 0 ||
+               ring_.has_cqes() || ring_.kernel_has_work();
+    }
 
     //! Operations that are live, but for the reactor's own.
     [[nodiscard]] std::uint64_t live() const noexcept { return live_ - (wake_.live() ? 1 : 0); }
@@ -138,16 +145,20 @@ private:
         std::uint64_t value_ = 0;
     };
 
-    bool fill(submission& s) noexcept;
-    void offer(submission& s) noexcept;
-    void park(submission& s) noexcept;
-    void unpark(submission& s) noexcept;
+    //! Fills the SQE with what is asked of the kernel.
+    void request(operation& op, io_uring_sqe& sqe) noexcept;
+    //! Each says what is wanted of the operation.
+    bool fill(operation& op, operation::parked what) noexcept;
+    void offer(operation& op, operation::parked what) noexcept;
+    void park(operation& op, operation::parked what) noexcept;
+    void unpark(operation& op) noexcept;
     void submit_parked() noexcept;
-    void run_hooks() noexcept;
-    void enter(unsigned wait, std::int64_t deadline) noexcept;
-    void dispatch() noexcept;
+    inline void run_hooks() noexcept;
+    inline void enter(unsigned wait, std::int64_t deadline) noexcept;
+    [[gnu::cold]] void check_entered(int error_number) noexcept;
+    inline void dispatch() noexcept;
     void answer_marked(std::uint64_t user_data, std::int32_t result) noexcept;
-    void complete(operation& op, std::int32_t result, std::uint32_t flags) noexcept;
+    inline void complete(operation& op, std::int32_t result, std::uint32_t flags) noexcept;
     void drain(std::int64_t limit_ns) noexcept;
 
     kernel& kernel_;
@@ -157,8 +168,8 @@ private:
     features found_;
     std::uint32_t min_wait_us_ = 0;
     std::uint32_t min_wait_completions_ = 1;
-    submission* parked_head_ = nullptr;
-    submission* parked_tail_ = nullptr;
+    operation* parked_head_ = nullptr;
+    operation* parked_tail_ = nullptr;
     turn_end_hook* hooks_head_ = nullptr;
     turn_end_hook* hooks_tail_ = nullptr;
     std::uint64_t live_ = 0;
@@ -167,6 +178,10 @@ private:
     doorbell* bell_ = nullptr;
     int wake_descriptor_ = -1;
     wake_operation wake_;
+
+    // The user_data of CQEs that nobody looks at. Those of operations are addresses, so that small
+    // and odd numbers are free; see also ring_notice.
+    static constexpr std::uint64_t ignored = 0;
 };
 
 }  // namespace sluice::detail

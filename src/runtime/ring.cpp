@@ -149,31 +149,8 @@ void ring::set_up_busy_poll(const reactor_options& options, features& found) {
     found.set("NAPI_BUSY_POLL", done, done ? "" : "the kernel refuses it (there since 6.9)");
 }
 
-int ring::enter(unsigned wait, std::int64_t deadline, std::uint32_t min_wait_us,
-                bool submits) noexcept {
-    __atomic_store_n(sq_tail_, sq_local_tail_, __ATOMIC_RELEASE);
-    __kernel_timespec timeout{};
-    io_uring_getevents_arg argument{};
-    unsigned flags = IORING_ENTER_GETEVENTS | enter_flags_;
-    const void* given = nullptr;
-    std::size_t given_size = 0;
-    if (wait != 0) {
-        flags |= IORING_ENTER_EXT_ARG;
-        given = &argument;
-        given_size = sizeof argument;
-        if (deadline != INT64_MAX) {
-            flags |= absolute_wait_;
-            const std::int64_t time = absolute_wait_ != 0
-                                          ? deadline
-                                          : std::max<std::int64_t>(deadline - kernel_.now(), 0);
-            timeout.tv_sec = time / 1'000'000'000;
-            timeout.tv_nsec = time % 1'000'000'000;
-            argument.ts = reinterpret_cast<std::uint64_t>(&timeout);
-        }
-        if (min_wait_possible_) argument.min_wait_usec = min_wait_us;
-    }
-    const unsigned submit = submits ? unsubmitted() : 0;
-    return kernel_.uring_enter(enter_fd_, submit, wait, flags, given, given_size);
+std::int64_t ring::time_until(std::int64_t deadline) const noexcept {
+    return std::max<std::int64_t>(deadline - kernel_.now(), 0);
 }
 
 int ring::register_call(unsigned opcode, void* argument, unsigned count) noexcept {

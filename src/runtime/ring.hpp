@@ -57,7 +57,15 @@ public:
     //! INT64_MAX: no limit).
     //! Returns what io_uring_enter returns, or the negative errno; ETIME and EINTR are not errors.
     int enter(unsigned wait, std::int64_t deadline, std::uint32_t min_wait_us,
-              bool submits = true) noexcept;
+              bool submits = true) noexcept {
+        __atomic_store_n(sq_tail_, sq_local_tail_, __ATOMIC_RELEASE);
+        const unsigned submit = submits ? unsubmitted() : 0;
+        const unsigned flags = IORING_ENTER_GETEVENTS | enter_flags_;
+        if (wait == 0) return kernel_.uring_enter(enter_fd_, submit, 0, flags, nullptr, 0);
+        const unsigned timed = limit_wait(deadline, min_wait_us);
+        return kernel_.uring_enter(enter_fd_, submit, wait, flags | IORING_ENTER_EXT_ARG | timed,
+                                   &wait_argument_, sizeof wait_argument_);
+    }
 
     //! Hands every CQE that is there to `take(user_data, result, flags)`; returns how many. While
     //! it runs, big_half() is the second half of the CQE that is being taken.
@@ -110,6 +118,25 @@ private:
     result<void> map(const io_uring_params& params);
     void register_ring_descriptor(features& found);
     void find_absolute_waits(features& found) noexcept;
+
+    //! Fills wait_argument_; returns the flags that go with it.
+    unsigned limit_wait(std::int64_t deadline, std::uint32_t min_wait_us) noexcept {
+        if (min_wait_possible_) wait_argument_.min_wait_usec = min_wait_us;
+        if (deadline == INT64_MAX) {
+            wait_argument_.ts = 0;
+            return 0;
+        }
+        set_limit(absolute_wait_ != 0 ? deadline : time_until(deadline));
+        return absolute_wait_;
+    }
+    void set_limit(std::int64_t time) noexcept {
+        // Unsigned: a division by a constant that is a multiplication and nothing else.
+        const auto ns = static_cast<std::uint64_t>(time);
+        limit_.tv_sec = static_cast<std::int64_t>(ns / 1'000'000'000);
+        limit_.tv_nsec = static_cast<std::int64_t>(ns % 1'000'000'000);
+        wait_argument_.ts = reinterpret_cast<std::uint64_t>(&limit_);
+    }
+    [[nodiscard]] std::int64_t time_until(std::int64_t deadline) const noexcept;
     void set_up_busy_poll(const reactor_options& options, features& found);
 
     kernel& kernel_;
@@ -118,6 +145,8 @@ private:
     unsigned enter_flags_ = 0;
     bool min_wait_possible_ = false;
     unsigned absolute_wait_ = 0;  // the flag, if the kernel takes points in time: no clock is read
+    io_uring_getevents_arg wait_argument_{};
+    __kernel_timespec limit_{};
 
     std::uint32_t sq_local_tail_ = 0;
     std::uint32_t cq_local_head_ = 0;

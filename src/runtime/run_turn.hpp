@@ -21,7 +21,7 @@ inline std::size_t run_queue::run_turn(std::size_t limit) {
     std::size_t ran = 0;
     for (; ran < count && !ready_.empty() && !halted_; ++ran) {
         budget_ = full_budget_;
-        resume(ready_.pop().handle);
+        resume(ready_.pop().handle());
         while (next_ && !halted_) resume(std::exchange(next_, {}));
     }
     running_ = {};

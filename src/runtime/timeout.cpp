@@ -13,9 +13,8 @@ bool sleep_awaiter::await_suspend(std::coroutine_handle<> h, const environment& 
     }
     wait(h, env);
     // The turn may have begun long ago, and a sleep must not be shorter than asked for.
-    if (!absolute_) env.home.update_time();
-    env.home.timers().insert(
-        *this, absolute_ ? time_ : deadline_after(env.home, std::chrono::nanoseconds{time_}));
+    if (is_relative()) env.home.update_time();
+    arm(env.home);
     return true;
 }
 

@@ -9,7 +9,8 @@ namespace sluice::detail {
 
 result<std::unique_ptr<area>> area::map(std::size_t bytes, std::uint32_t chunk_bytes,
                                         const zcrx_options& options, buffer_source& source) {
-    auto memory = mapped_pages::map(bytes, options.pages, options.numa_node);
+    auto memory = options.dma_buf >= 0 ? mapped_pages::of_dma_buf(options.dma_buf)
+                                       : mapped_pages::map(bytes, options.pages, options.numa_node);
     if (!memory) return memory.error();
     try {
         return std::unique_ptr<area>(new area(std::move(*memory), chunk_bytes, source));

@@ -56,7 +56,8 @@ struct chunk final : buffer_block {
 
 class area {
 public:
-    //! Maps memory for at least `bytes`, cut into chunks of `chunk_bytes` (a power of two).
+    //! Maps memory for at least `bytes`, or the options' dma-buf, cut into chunks of `chunk_bytes`
+    //! (a power of two).
     static result<std::unique_ptr<area>> map(std::size_t bytes, std::uint32_t chunk_bytes,
                                              const zcrx_options& options, buffer_source& source);
 

@@ -5,6 +5,8 @@
 #include <cstring>
 
 #include "runtime/kernel/pages.hpp"
+#include "sluice/nic.hpp"
+#include "zcrx/nic/lock.hpp"
 
 namespace sluice::detail {
 
@@ -18,6 +20,11 @@ std::string explain_memory(std::size_t needed) {
     return "the area needs " + kib(needed) + " of locked memory and RLIMIT_MEMLOCK allows " +
            kib(limit) + ": raise it (ulimit -l " + std::to_string((needed + 1023) / 1024) +
            ", LimitMEMLOCK= in a systemd unit), or grant CAP_IPC_LOCK";
+}
+
+std::string explain_owner(const std::string& interface) {
+    if (std::string owner = nic_owner(nic_journal_path(interface)); !owner.empty()) return owner;
+    return "another process (ls -l /proc/[0-9]*/fd shows which have an io_uring)";
 }
 
 std::string explain_invalid(const refused_registration& r) {
@@ -45,8 +52,9 @@ std::string explain_refusal(const refused_registration& r, int error_number) {
                    "fbnic have them";
         case EINVAL: return explain_invalid(r);
         case EEXIST:
-            return queue + " is taken: by another process, by one that is just ending, or by an "
-                           "XDP program on the interface";
+            return queue + " is taken: by " + explain_owner(r.options.interface) +
+                   ", by one that is just ending, or by an XDP program on the interface: end it, or "
+                   "name another queue";
         case EBUSY: return queue + " is used by an AF_XDP socket or leased to a virtual device";
         case ERANGE:
             return "there is no " + queue + ", or the area's pages are too small for chunks of " +

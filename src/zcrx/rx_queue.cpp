@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <new>
 
@@ -16,7 +17,10 @@ namespace sluice::detail {
 
 namespace {
 
+using namespace std::chrono_literals;
+
 constexpr std::uint32_t page = 4096;
+constexpr auto bind_step = 20ms;
 constexpr std::uint32_t most_refill_entries = 32768;  // the kernel's limit
 // Without a device the kernel reads the refill queue only when told to. Often enough that the same
 // chunks are used again while the caches know them, seldom enough that the call does not count.
@@ -55,6 +59,8 @@ result<void> rx_queue::set_up(reactor_io& io, unsigned queue, std::string& why) 
         why = "the ring has no CQEs of 32 bytes: they need kernel 6.15 at least";
         return errno_error(EOPNOTSUPP);
     }
+    why = why_unusable();
+    if (!why.empty()) return errno_error(EOPNOTSUPP);
     if (!std::has_single_bit(options_.chunk_bytes)) {
         why = "the size of a chunk has to be a power of two";
         return errno_error(EINVAL);
@@ -63,7 +69,10 @@ result<void> rx_queue::set_up(reactor_io& io, unsigned queue, std::string& why) 
     auto first = area::map(std::max<std::size_t>(options_.area_bytes, options_.chunk_bytes),
                            options_.chunk_bytes, options_, *this);
     if (!first) {
-        why = "no memory for an area of " + std::to_string(options_.area_bytes >> 10) + " KiB";
+        why =
+            options_.dma_buf >= 0
+                ? std::string("the dma-buf cannot be mapped: ") + first.error().message()
+                : "no memory for an area of " + std::to_string(options_.area_bytes >> 10) + " KiB";
         return first.error();
     }
     area& a = **first;
@@ -76,6 +85,15 @@ result<void> rx_queue::set_up(reactor_io& io, unsigned queue, std::string& why) 
     set_capacity(a.chunks());
     set_available(a.chunks() - std::min(a.chunks(), options_.posted_chunks));
     io_.store(&io, std::memory_order_release);
+    return {};
+}
+
+std::string rx_queue::why_unusable() const {
+    if (options_.dma_buf < 0) return {};
+    if (options_.device_less)
+        return "a dma-buf is for the queue of an interface: without one the kernel would have to copy "
+               "into it, which it cannot";
+    if (!support_.dma_buf_areas) return "the kernel knows no dma-buf areas: they need kernel 6.16";
     return {};
 }
 
@@ -95,6 +113,11 @@ result<void> rx_queue::register_queue(reactor_io& io, unsigned queue, area& firs
     io_uring_zcrx_area_reg memory{};
     memory.addr = reinterpret_cast<std::uint64_t>(first.memory().data());
     memory.len = first.memory().size();
+    if (options_.dma_buf >= 0) {
+        memory.addr = 0;  // the place in the dma-buf
+        memory.flags = IORING_ZCRX_AREA_DMABUF;
+        memory.dmabuf_fd = static_cast<std::uint32_t>(options_.dma_buf);
+    }
     zcrx_event_desc events{};
     events.user_data = user_data();
     events.type_mask = 1U << ZCRX_EVENT_ALLOC_FAIL | 1U << ZCRX_EVENT_COPY;
@@ -115,7 +138,13 @@ result<void> rx_queue::register_queue(reactor_io& io, unsigned queue, area& firs
     request.region_ptr = reinterpret_cast<std::uint64_t>(&region);
     if (support_.events) request.event_desc = reinterpret_cast<std::uint64_t>(&events);
     if (options_.chunk_bytes != page) request.rx_buf_len = options_.chunk_bytes;
-    const int failed = io.rings().register_call(IORING_REGISTER_ZCRX_IFQ, &request, 1);
+    int failed = io.rings().register_call(IORING_REGISTER_ZCRX_IFQ, &request, 1);
+    const bool asks_again = options_.mode == receive_mode::automatic && options_.bind_retry > 0ms;
+    const auto patience = asks_again ? 0ms : options_.bind_wait;
+    for (auto waited = 0ms; failed == -EEXIST && waited < patience; waited += bind_step) {
+        pause_thread(bind_step);
+        failed = io.rings().register_call(IORING_REGISTER_ZCRX_IFQ, &request, 1);
+    }
     if (failed < 0) return errno_error(-failed);
     users_.emplace_back(&io, frame_pool::current, request.zcrx_id);
     first.name(memory.rq_area_token);
@@ -216,7 +245,7 @@ void rx_queue::collect() noexcept {
 }
 
 void rx_queue::at_turn_end() noexcept {
-    const std::uint64_t before = returned_;
+    const std::uint64_t before = returned_.get();
     while (returning_ != nullptr) {
         chunk& c = *returning_;
         if (!give_back(c)) break;
@@ -224,8 +253,8 @@ void rx_queue::at_turn_end() noexcept {
         if (returning_ == nullptr) returning_last_ = nullptr;
         c.returning = false;
     }
-    if (returning_ != nullptr) ++deferrals_;
-    if (returned_ == before) return;
+    if (returning_ != nullptr) deferrals_.add(1);
+    if (returned_.get() == before) return;
     publish();
     if (options_.device_less && (refill_.unseen() >= std::min(flush_batch, refill_.entries() / 2) ||
                                  available() < capacity() / 4))
@@ -258,7 +287,7 @@ bool rx_queue::give_back(chunk& c) noexcept {
         refill_.write(c.offset, options_.chunk_bytes);
         ++written;
     }
-    returned_ += written;
+    returned_.add(written);
     if (c.tokens.fetch_sub(written, std::memory_order_acq_rel) == written && written != 0)
         shared_available().fetch_add(1, std::memory_order_relaxed);
     return written == tokens;
@@ -272,7 +301,7 @@ bool rx_queue::make_room() noexcept {
 
 void rx_queue::publish() noexcept {
     refill_.publish();
-    ++publications_;
+    publications_.add(1);
 }
 
 bool rx_queue::flush(user& by) noexcept {
@@ -301,14 +330,13 @@ void rx_queue::tell_users() noexcept {
 }
 
 bool rx_queue::grow() noexcept {
-    if (!support_.add_area || area_count_ == most_areas) return false;
-    std::size_t bytes = 0;
-    for (std::uint32_t i = 0; i < area_count_; ++i) bytes += areas_[i].load()->memory().size();
-    if (bytes >= options_.max_area_bytes) return false;
-    bytes = std::min(options_.area_bytes, options_.max_area_bytes - bytes);
+    if (!support_.add_area || area_count_ == most_areas || options_.dma_buf >= 0) return false;
+    const std::size_t have = area_bytes();
+    if (have >= options_.max_area_bytes) return false;
+    const std::size_t bytes = std::min(options_.area_bytes, options_.max_area_bytes - have);
     auto more = area::map(bytes, options_.chunk_bytes, options_, *this);
     if (!more || !add_area(**more)) {
-        ++areas_refused_;
+        areas_refused_.add(1);
         return false;
     }
     area& a = *(*more).release();
@@ -333,13 +361,16 @@ bool rx_queue::add_area(area& a) noexcept {
 
 void rx_queue::on_notice(std::int32_t what) noexcept {
     if (what == ZCRX_EVENT_ALLOC_FAIL) {
-        ++alloc_fail_events_;
+        alloc_fail_events_.add(1);
         fired_ |= 1U << ZCRX_EVENT_ALLOC_FAIL;
+        if (hook_ != nullptr) hook_(context_);
     } else if (what == ZCRX_EVENT_COPY) {
-        ++copy_events_;
+        copy_events_.add(1);
         fired_ |= 1U << ZCRX_EVENT_COPY;
     }
 }
+
+bool rx_queue::ran_dry() const noexcept { return (fired_ & 1U << ZCRX_EVENT_ALLOC_FAIL) != 0; }
 
 void rx_queue::rearm_events() noexcept {
     for (std::uint32_t type = 0; fired_ != 0; ++type) {
@@ -370,6 +401,13 @@ bool rx_queue::lends(const void* data, const void* block) const noexcept {
     return false;
 }
 
+std::size_t rx_queue::area_bytes() const noexcept {
+    std::size_t bytes = 0;
+    for (std::uint32_t i = 0; i < area_count_; ++i)
+        bytes += areas_[i].load(std::memory_order_relaxed)->memory().size();
+    return bytes;
+}
+
 zcrx_stats rx_queue::snapshot() const noexcept {
     zcrx_stats s;
     s.in_use = true;
@@ -377,20 +415,20 @@ zcrx_stats rx_queue::snapshot() const noexcept {
     s.chunks_out = capacity() - available();
     s.areas = area_count_;
     s.tokens_delivered = delivered_.load(std::memory_order_relaxed);
-    s.tokens_returned = returned_;
+    s.tokens_returned = returned_.get();
+    s.area_bytes = area_bytes();
     for (std::uint32_t i = 0; i < area_count_; ++i) {
         area& a = *areas_[i].load(std::memory_order_relaxed);
-        s.area_bytes += a.memory().size();
         for (std::uint32_t n = 0; n < a.chunks(); ++n)
             s.tokens_held += a.at(n).tokens.load(std::memory_order_relaxed);
     }
     s.refill_unseen = refill_.unseen();
-    s.publications = publications_;
+    s.publications = publications_.get();
     s.flushes = flushes_.load(std::memory_order_relaxed);
-    s.deferrals = deferrals_;
-    s.alloc_fail_events = alloc_fail_events_;
-    s.copy_events = copy_events_;
-    s.areas_refused = areas_refused_;
+    s.deferrals = deferrals_.get();
+    s.alloc_fail_events = alloc_fail_events_.get();
+    s.copy_events = copy_events_.get();
+    s.areas_refused = areas_refused_.get();
     s.handles = lent();
     if (support_.statistics) {
         const auto* kernels = reinterpret_cast<const ::zcrx_stats*>(

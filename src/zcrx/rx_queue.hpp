@@ -18,6 +18,7 @@
 #include "sluice/zcrx_stats.hpp"
 #include "zcrx/area.hpp"
 #include "zcrx/refill_queue.hpp"
+#include "zcrx/single_writer.hpp"
 #include "zcrx/support.hpp"
 
 namespace sluice::detail {
@@ -55,6 +56,8 @@ public:
 
     //! The producer as a user; to be asked by the one who has opened the queue.
     [[nodiscard]] user& opener() noexcept { return users_.front(); }
+    //! Whether the kernel can copy into its areas what did not come by the queue.
+    [[nodiscard]] bool takes_copies() const noexcept { return options_.dma_buf < 0; }
     [[nodiscard]] page_kind pages() const noexcept { return areas_[0].load()->memory().kind(); }
 
     //! Fills the SQE of a receive that may deliver `limit` bytes in all.
@@ -68,6 +71,9 @@ public:
     //! What lies in the refill queue becomes usable at once, where the kernel can (6.19). False:
     //! there was nothing, or it cannot. By any user.
     bool flush(user& by) noexcept;
+
+    //! What ends on other threads from now on wakes the producer, who gives it back. By any user.
+    void hurry() noexcept { want_returns(); }
 
     //! `by`, who is not the producer, hears of the next chunks that go back.
     void want_from_afar(user& by) noexcept;
@@ -86,7 +92,10 @@ public:
     //! Events fire once; this lets them fire again.
     void rearm_events() noexcept;
 
-    //! Told when chunks have gone back to the kernel.
+    //! Whether a NIC has found no chunk since its event was armed. A receive does not end for that.
+    [[nodiscard]] bool ran_dry() const noexcept;
+
+    //! Told when chunks have gone back to the kernel, and when a NIC has found none.
     using returned_hook = void (*)(void* context) noexcept;
     void on_return(returned_hook hook, void* context) noexcept {
         hook_ = hook;
@@ -99,6 +108,7 @@ public:
     [[nodiscard]] bool is_producer(const reactor_io& io) const noexcept {
         return io_.load(std::memory_order_acquire) == &io;
     }
+    [[nodiscard]] std::size_t area_bytes() const noexcept;  // of all areas
     [[nodiscard]] bool lends(const void* data, const void* block) const noexcept;
     [[nodiscard]] zcrx_stats snapshot() const noexcept;
 
@@ -108,6 +118,7 @@ private:
     explicit rx_queue(const zcrx_options& options) : options_(options) {}
     ~rx_queue() override;
     result<void> set_up(reactor_io& io, unsigned queue, std::string& why);
+    [[nodiscard]] std::string why_unusable() const;  // empty: nothing is known against it
     result<void> register_queue(reactor_io& io, unsigned queue, area& first);
     bool hand_role_over(reactor_io& io) noexcept;
     void recycle(buffer_block& b) noexcept override;
@@ -147,13 +158,14 @@ private:
     void* context_ = nullptr;
 
     std::atomic<std::uint64_t> delivered_{0};  // tokens
-    std::uint64_t returned_ = 0;
-    std::uint64_t publications_ = 0;
     std::atomic<std::uint64_t> flushes_{0};
-    std::uint64_t deferrals_ = 0;
-    std::uint64_t alloc_fail_events_ = 0;
-    std::uint64_t copy_events_ = 0;
-    std::uint64_t areas_refused_ = 0;
+    // Written by the producer; every user takes snapshots.
+    single_writer_count returned_;
+    single_writer_count publications_;
+    single_writer_count deferrals_;
+    single_writer_count alloc_fail_events_;
+    single_writer_count copy_events_;
+    single_writer_count areas_refused_;
 };
 
 }  // namespace sluice::detail

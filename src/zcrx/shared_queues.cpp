@@ -2,8 +2,14 @@
 #include "zcrx/shared_queues.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <mutex>
 #include <vector>
+
+#include "runtime/kernel/process.hpp"
+#include "sluice/nic.hpp"
+#include "zcrx/nic/lock.hpp"
+#include "zcrx/nic/netdev.hpp"
 
 namespace sluice::detail {
 
@@ -29,7 +35,8 @@ directory& queues() {
 }  // namespace
 
 result<joined_queue> join_queue(const sharing_group& group, reactor_io& io,
-                                const zcrx_options& options, unsigned queue, std::string& why) {
+                                const zcrx_options& options, unsigned queue, std::string& why,
+                                bool again) {
     directory& all = queues();
     const std::lock_guard lock(all.mutex);
     const auto there = std::find_if(all.queues.begin(), all.queues.end(), [&](const auto& q) {
@@ -41,15 +48,36 @@ result<joined_queue> join_queue(const sharing_group& group, reactor_io& io,
         ++there->users;
         return joined_queue{there->queue, *user};
     }
+    if (again && (is_bound(interface_index(options.interface), queue) ||
+                  is_another_ones(nic_journal_path(options.interface))))
+        return errno_error(EEXIST);
     const auto opened = rx_queue::open(io, options, queue, why);
     if (!opened) return opened.error();
     rx_queue& made = **opened;
-    if (options.reactors_per_queue > 1) {
+    // The others of a service may have to read what a NIC puts there: see join_others().
+    if (!group.alone) {
         const auto exported = made.export_queue();  // if not, the others hear of it
         static_cast<void>(exported);
     }
     all.queues.push_back({group, &made, 1});
     return joined_queue{&made, &made.opener()};
+}
+
+void join_others(const sharing_group& group, reactor_io& io, std::vector<joined_queue>& joined) {
+    directory& all = queues();
+    const std::lock_guard lock(all.mutex);
+    for (shared_queue& q : all.queues) {
+        if (q.group.service != group.service || q.group.number == group.number) continue;
+        if (std::any_of(joined.begin(), joined.end(),
+                        [&](const joined_queue& j) { return j.queue == q.queue; }))
+            continue;
+        std::string why;
+        joined.reserve(joined.size() + 1);
+        const auto user = q.queue->import(io, why);
+        if (!user) continue;
+        ++q.users;
+        joined.push_back({q.queue, *user});
+    }
 }
 
 void leave_queue(rx_queue& queue, reactor_io& io) noexcept {

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pathlib
+import pwd
 import random
 import re
 import resource
@@ -272,6 +273,17 @@ def run(command, seconds=20, **how):
     with Process(command, **how) as process:
         code = process.wait(seconds)
         return code, process.out(), process.err()
+
+
+def without_root():
+    """Options of subprocess for a process that is not root: none where this one isn't either."""
+    if os.geteuid() != 0:
+        return {}
+    try:
+        nobody = pwd.getpwnam("nobody")
+    except KeyError:
+        raise Skip("there is no user nobody") from None
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
 
 
 def reset(s):

@@ -16,7 +16,7 @@ STATS = re.compile(r"^connections (\d+) \|.* upstream failures (\d+) \| refused 
                    r".* ENOBUFS (\d+) \| capped (\d+) \| (.*)$", re.MULTILINE)
 # Beyond what it has with its buffers in use: for ten connections that are stuck, with what may wait
 # at each (reactor_options::max_pending_bytes), both ways.
-MEMORY_ROOM_KIB = 32 * KIB
+MEMORY_ROOM_KIB = 88 * KIB
 
 
 class Proxy(Server):

@@ -16,7 +16,7 @@ from demo import KIB, MIB, Load, Server, check
 # grow with what clients send.
 MEMORY_ROOM_KIB = 32 * KIB
 # Default of --max-pending: when buffers are scarce, so much of each connection is copied out.
-MAX_PENDING_KIB = 256
+MAX_PENDING_KIB = 2048
 
 
 class Guard:
@@ -93,7 +93,7 @@ def killed(settings):
         for at, victim in waiting:
             time.sleep(max(0, at - time.monotonic()))
             victim.child.kill()
-        return guard.finish()
+        return guard.finish(64)  # four loads at a time, of up to 50 connections
 
 
 def fill(s, seconds=0.2):

@@ -257,4 +257,22 @@ SLUICE_NET_TEST("accept: connections taken before the drain are handed out after
     CHECK(end.has_error());
 }
 
+SLUICE_NET_TEST("accept: what the kernel accepts while the drain begins is not thrown away") {
+    const listener_group group = listener_group::open(loopback(), 1).value();
+    tcp_listener listener = tcp_listener::open(home, group, 0).value();
+    co_await sluice::testing::some_turns();  // it is armed
+    plain_socket client = plain_socket::connect(group.local());
+    home.request_drain();
+    // Either it is handed out, or it waits for whoever listens there next.
+    auto accepted = co_await listener.accept();
+    if (accepted) {
+        auto sent = co_await accepted->send_all(bytes_of("hello"));
+        CHECK(sent.has_value());
+        CHECK(client.recv_text(5) == "hello");
+    } else {
+        CHECK(accepted.error() == sluice::error::draining);
+        CHECK(sluice::net_stats_of(home).accepted == 0);
+    }
+}
+
 TEST_SUITE_END();

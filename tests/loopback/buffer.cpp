@@ -292,4 +292,46 @@ TEST_CASE("buffer: sizes and numbers are rounded as documented") {
     }
 }
 
+TEST_CASE("buffer: the kernel is offered a few, more under load, and few again") {
+    reactor_options options;
+    options.recv_buffers = 64;
+    options.recv_buffer_size = 4096;
+    options.recv_posted_bytes = 4 * 4096;
+    options.recv_posted_most_bytes = 16 * 4096;
+    const auto outcome = run_net(
+        []() -> task<> {
+            wire w = co_await make_wire();
+            reactor& home = *reactor::current();
+            CHECK(net_stats_of(home).buffers_posted == 4);
+            CHECK(net_stats_of(home).buffers_kernel == 64);
+            // Held all at once, so that a buffer that is used up is not the next one again.
+            sluice::buffer_chain held;
+            const std::string text(32 * 4096, 'x');
+            CHECK(w.peer.send(text));
+            while (held.size() < text.size()) {
+                auto chunk = co_await w.stream.recv();
+                REQUIRE(chunk.has_value());
+                CHECK(chunk->text().find_first_not_of('x') == std::string::npos);
+                held.append(std::move(*chunk));
+            }
+            CHECK(net_stats_of(home).buffers_posted > 4);
+            CHECK(net_stats_of(home).buffers_posted <= 16);
+            CHECK(net_stats_of(home).heap_receives == 0);
+            held = {};
+            CHECK(net_stats_of(home).buffers_kernel == 64);
+            // Small messages for thousands of turns: what is in the ring is used before it is less.
+            const auto used = static_cast<std::size_t>(64 * 4096);
+            const std::string small(256, 'y');
+            for (std::size_t sent = 0; sent < used; sent += small.size())
+                static_cast<void>(co_await received(w, small));
+            const std::uint64_t idle_until = home.stats().turns + 8 * 1024;
+            while (home.stats().turns < idle_until) co_await sluice::yield();
+            for (std::size_t sent = 0; sent < used; sent += small.size())
+                static_cast<void>(co_await received(w, small));
+            CHECK(net_stats_of(home).buffers_posted == 4);
+        },
+        options);
+    CHECK(outcome.net.enobufs <= 4);
+}
+
 TEST_SUITE_END();

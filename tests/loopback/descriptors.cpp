@@ -6,7 +6,9 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "loopback/wire.hpp"
@@ -14,6 +16,7 @@
 #include "sluice/nursery.hpp"
 #include "sluice/service.hpp"
 #include "support/child.hpp"
+#include "support/skip.hpp"
 
 #include <doctest/doctest.h>
 
@@ -60,7 +63,17 @@ int run_in(std::unique_ptr<reactor>& home, auto fn) {
     return 0;
 }
 
+// The build says in the environment which sanitizers it has: g++ has no macro for this one.
+bool sanitizer_wants_descriptors() {
+    const char* built = std::getenv("SLUICE_TEST_SANITIZE");
+    if (built == nullptr || std::string_view(built).find("undefined") == std::string_view::npos)
+        return false;
+    sluice::testing::report_skip("the undefined sanitizer probes memory through a pipe of its own");
+    return true;
+}
+
 void check_child(const std::function<int()>& fn) {
+    if (sanitizer_wants_descriptors()) return;
     const auto outcome = in_child(fn);
     INFO("standard error of the child: ", outcome.errors);
     CHECK(outcome.signal == 0);
@@ -234,6 +247,7 @@ TEST_CASE("descriptors: none for the ring is an error with cause and remedy") {
 }
 
 TEST_CASE("descriptors: enough for the first reactor of a service only: start fails as a whole") {
+    if (sanitizer_wants_descriptors()) return;
     for (const int spare : {0, 1, 2, 3, 4, 5}) {
         CAPTURE(spare);
         check_child([spare] {

@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "loopback/books.hpp"
@@ -68,6 +70,22 @@ TEST_CASE("listener: a group of two reactors, both accept") {
     CHECK(served[0].load() + served[1].load() == 100);
     CHECK(served[0].load() > 0);
     CHECK(served[1].load() > 0);
+}
+
+TEST_CASE("listener: a port that is about to be free is waited for") {
+    std::optional<plain_listener> before(std::in_place, loopback());
+    const endpoint at = before->local();
+    std::thread ends([&] {
+        std::this_thread::sleep_for(100ms);
+        before.reset();
+    });
+    listen_options patient;
+    patient.bind_wait = 20s;
+    CHECK(listener_group::open(at, 1, patient).has_value());
+    ends.join();
+    const plain_listener stays(loopback());
+    patient.bind_wait = 0s;
+    CHECK(listener_group::open(stays.local(), 1, patient).error().value() == EADDRINUSE);
 }
 
 TEST_CASE("listener: a port in use is EADDRINUSE, whoever uses it, unless it is shared") {

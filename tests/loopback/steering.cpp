@@ -299,6 +299,26 @@ TEST_CASE("steering: by hash, and without a program, every connection finds a so
     }
 }
 
+TEST_CASE("steering: each reactor gets what comes by its own rx queue") {
+    sluice::zcrx_options zcrx;
+    zcrx.interface = "eth0";
+    zcrx.first_queue = 3;
+    const auto steer = sluice::steer_to_rx_queues(zcrx, 2);
+    CHECK(steer.by == steering::queue);
+    CHECK(steer.queue_offset == 1);
+    CHECK(steer.values == std::vector<std::uint32_t>{3, 4});
+
+    CHECK(sluice::steer_to_rx_queues(zcrx, 1).by == steering::none);
+    zcrx.reactors_per_queue = 2;
+    CHECK(sluice::steer_to_rx_queues(zcrx, 2).by == steering::none);
+    zcrx.reactors_per_queue = 1;
+    zcrx.mode = sluice::receive_mode::copy;
+    CHECK(sluice::steer_to_rx_queues(zcrx, 2).by == steering::none);
+    zcrx = {};
+    zcrx.device_less = true;
+    CHECK(sluice::steer_to_rx_queues(zcrx, 2).by == steering::none);
+}
+
 TEST_CASE("steering: what can't be steered is an error") {
     const auto at = endpoint::parse("127.0.0.1:0").value();
     CHECK(sluice::queue_calibration::open(at, 0).has_error());

@@ -24,6 +24,20 @@ inline std::string no_namespaces() {
     return {};
 }
 
+//! Runs `fn` on a thread in a network namespace that has a name, and waits for it. False: there is
+//! no such namespace.
+template <class F>
+bool in_namespace(const std::string& name, F fn) {
+    bool there = false;
+    std::thread([&] {
+        const int fd = ::open(("/var/run/netns/" + name).c_str(), O_RDONLY | O_CLOEXEC);
+        there = fd >= 0 && ::setns(fd, CLONE_NEWNET) == 0;
+        if (fd >= 0) ::close(fd);
+        if (there) fn();
+    }).join();
+    return there;
+}
+
 //! The server has 10.77.0.1, the client 10.77.0.2. Gone at the end of the scope.
 class veth_pair {
 public:
@@ -62,24 +76,14 @@ public:
     //! Runs `fn` on a thread in a namespace, and waits for it.
     template <class F>
     void at_server(F fn) const {
-        inside(server_, std::move(fn));
+        in_namespace(server_, std::move(fn));
     }
     template <class F>
     void at_client(F fn) const {
-        inside(client_, std::move(fn));
+        in_namespace(client_, std::move(fn));
     }
 
 private:
-    template <class F>
-    static void inside(const std::string& name, F fn) {
-        std::thread([&] {
-            const int fd = ::open(("/var/run/netns/" + name).c_str(), O_RDONLY | O_CLOEXEC);
-            const bool there = fd >= 0 && ::setns(fd, CLONE_NEWNET) == 0;
-            if (fd >= 0) ::close(fd);
-            if (there) fn();
-        }).join();
-    }
-
     std::string server_;
     std::string client_;
     std::string server_link_;

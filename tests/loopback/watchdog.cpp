@@ -8,10 +8,21 @@
 
 namespace sluice::testing {
 
+namespace {
+
+// SLUICE_TEST_PATIENCE=N: an emulated machine is slower, by so much.
+unsigned patience() {
+    const char* asked = std::getenv("SLUICE_TEST_PATIENCE");
+    const unsigned long factor = asked != nullptr ? std::strtoul(asked, nullptr, 10) : 1;
+    return factor != 0 ? static_cast<unsigned>(factor) : 1;
+}
+
+}  // namespace
+
 watchdog::watchdog(std::chrono::seconds limit) {
     const auto* test = doctest::getContextOptions()->currentTest;
     test_ = test != nullptr ? test->m_name : "a test without a name";
-    thread_ = std::thread([this, limit] { watch(limit); });
+    thread_ = std::thread([this, limit] { watch(limit * patience()); });
 }
 
 watchdog::~watchdog() {

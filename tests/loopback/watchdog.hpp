@@ -10,7 +10,8 @@
 
 namespace sluice::testing {
 
-//! Aborts the process with a message when it lives longer than `limit`.
+//! Aborts the process with a message when it lives longer than `limit`, times what
+//! SLUICE_TEST_PATIENCE in the environment says.
 class watchdog {
 public:
     explicit watchdog(std::chrono::seconds limit = std::chrono::seconds(60));

@@ -43,6 +43,8 @@ public:
 
     //! Buffers that the program holds.
     [[nodiscard]] std::size_t lent() const noexcept { return known_ - held_.size(); }
+    //! Buffers that the kernel holds.
+    [[nodiscard]] std::size_t held() const noexcept { return held_.size(); }
     [[nodiscard]] std::uint16_t head() const noexcept { return head_; }
     [[nodiscard]] std::uint16_t id() const noexcept { return id_; }
     //! Null unless the memory is the kernel's.

@@ -79,6 +79,17 @@ std::size_t sim_kernel::lent_buffers() const {
     return lent;
 }
 
+std::size_t sim_kernel::held_buffers() const {
+    std::size_t held = 0;
+    for (const auto& weak : rings_)
+        if (const auto ring = weak.lock())
+            for (const auto& [id, group] : ring->groups()) {
+                group->audit();
+                held += group->held();
+            }
+    return held;
+}
+
 std::size_t sim_kernel::lent_chunks() const {
     std::size_t lent = 0;
     for (const auto& weak : rings_)

@@ -63,6 +63,8 @@ public:
     [[nodiscard]] const sim_books& books() const noexcept { return world_.books; }
     //! Provided buffers that the program holds, of all groups that are registered.
     [[nodiscard]] std::size_t lent_buffers() const;
+    //! Those that the kernel holds.
+    [[nodiscard]] std::size_t held_buffers() const;
     [[nodiscard]] std::chrono::nanoseconds time() const noexcept {
         return std::chrono::nanoseconds{world_.clock.now()};
     }

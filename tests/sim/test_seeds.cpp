@@ -50,6 +50,7 @@ reactor_options choose_reactor(sim_kernel& sim) {
     o.min_wait_completions = 4;
     o.recv_buffers = one_of<std::uint32_t>(sim, {1, 2, 4, 16});
     o.recv_buffer_size = one_of<std::uint32_t>(sim, {128, 1024, 4096});
+    o.recv_posted_bytes = one_of<std::uint32_t>(sim, {0, 2048, 1 << 20});
     o.max_pending_bytes = one_of<std::uint32_t>(sim, {500, 4096, 65536});
     o.max_pinned_bytes = one_of<std::uint32_t>(sim, {1024, 16384, 1 << 20});
     o.copy_out_below = one_of<std::uint32_t>(sim, {0, 256, 4096});
@@ -130,9 +131,12 @@ void check_books(sim_kernel& sim, reactor& home) {
     zero("zero-copy sends", static_cast<std::int64_t>(n.held_sends));
     zero("bytes of zero-copy sends", static_cast<std::int64_t>(n.held_bytes));
     zero("lingering connections", static_cast<std::int64_t>(n.lingering));
-    zero("buffers not with the kernel, by its count",
-         static_cast<std::int64_t>(sim.lent_buffers()));
-    zero("buffers not with the kernel, by ours",
+    const auto kept_back = static_cast<std::int64_t>(n.buffers_total - n.buffers_posted);
+    zero("buffers with the kernel, less those that are posted",
+         static_cast<std::int64_t>(sim.held_buffers() - n.buffers_posted));
+    sim.expect(static_cast<std::int64_t>(sim.lent_buffers()) <= kept_back,
+               "buffers are neither posted nor kept back");
+    zero("buffers that are neither posted nor kept back",
          static_cast<std::int64_t>(n.buffers_total - n.buffers_kernel));
     const auto z = zcrx_stats_of(home);
     zero("handles of chunks", z.handles);

@@ -65,7 +65,7 @@ TEST_CASE("frame_pool: a freed block is the next of its class, without an alloca
     CHECK(pool->pooled() == pooled + 1);
 
     const auto before = allocations();
-    void* second = frame_pool::allocate(90);  // 64 to 112 bytes are one class
+    void* second = frame_pool::allocate(90);  // 89 to 104 bytes are one class
     CHECK(allocations() == before);
     CHECK(second == first);
     CHECK(pool->live() == 1);

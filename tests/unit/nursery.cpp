@@ -89,6 +89,121 @@ SLUICE_TEST_CASE("nursery: without children it ends with its function") {
     CHECK(failed.error() == sluice::error::truncated);
 }
 
+SLUICE_TEST_CASE(
+    "nursery: its function is started at once, and ends it without a pass when it can") {
+    std::vector<int> order;
+    static_cast<void>(co_await with_nursery([&](nursery& n) -> task<> {
+        n.spawn([&]() -> task<> {
+            order.push_back(1);
+            static_cast<void>(co_await with_nursery([&](nursery&) -> task<> {
+                order.push_back(2);
+                co_return;
+            }));
+            order.push_back(3);
+        });
+        n.spawn([&]() -> task<> {
+            order.push_back(4);
+            co_return;
+        });
+        co_return;
+    }));
+    CHECK(order == std::vector{1, 2, 3, 4});
+}
+
+SLUICE_TEST_CASE(
+    "nursery: the end of the last child goes on with who waits, before what is ready") {
+    std::vector<int> order;
+    static_cast<void>(co_await with_nursery([&](nursery& n) -> task<> {
+        n.spawn([&]() -> task<> {
+            static_cast<void>(co_await with_nursery([&](nursery& inner) -> task<> {
+                inner.spawn([&]() -> task<> {
+                    order.push_back(2);
+                    co_return;
+                });
+                co_return;
+            }));
+            order.push_back(3);
+        });
+        n.spawn([&]() -> task<> {
+            order.push_back(1);
+            co_await yield();  // behind the inner child
+            order.push_back(4);
+        });
+        co_return;
+    }));
+    CHECK(order == std::vector{1, 2, 3, 4});
+}
+
+SLUICE_TEST_CASE("nursery: all who wait are resumed, whoever goes on first") {
+    int resumed = 0;
+    static_cast<void>(co_await with_nursery([&](nursery& n) -> task<> {
+        static_cast<void>(co_await with_nursery([&](nursery& inner) -> task<> {
+            for (int i = 0; i < 3; ++i)
+                n.spawn([&]() -> task<> {
+                    co_await inner.join();
+                    ++resumed;
+                });
+            for (int i = 0; i < 3; ++i) co_await yield();
+        }));
+        for (int i = 0; i < 3; ++i) co_await yield();
+        CHECK(resumed == 3);
+    }));
+}
+
+SLUICE_TEST_CASE("nursery: a stop that its function causes before it waits reaches it at once") {
+    bool stopped = false;
+    static_cast<void>(co_await with_nursery([&](nursery& n) -> task<> {
+        n.spawn([&]() -> task<> {
+            static_cast<void>(co_await with_nursery([&](nursery& inner) -> task<> {
+                n.request_stop();
+                stopped = inner.stop_requested();
+                co_return;
+            }));
+        });
+        co_return;
+    }));
+    CHECK(stopped);
+}
+
+SLUICE_TEST_CASE("nursery: a function that throws before it has a task fails as a child does") {
+    int stopped = 0;
+    const std::string what = co_await what_of(with_nursery([&](nursery& n) -> task<> {
+        n.spawn([&] { return waits_for_stop(stopped); });
+        throw std::runtime_error("no task");
+    }));
+    CHECK(what == "no task");
+    CHECK(stopped == 1);
+    const auto collected = co_await with_nursery(
+        collecting, [](nursery&) -> task<> { throw std::runtime_error("counted"); });
+    CHECK(collected.has_value());
+}
+
+SLUICE_TEST_CASE(
+    "nursery: a function may stop its scope before it begins, and await without a task") {
+    const auto done = co_await with_nursery([](nursery& n) {
+        n.request_stop();
+        return sleep_for(1h);
+    });
+    REQUIRE(done.has_error());
+    CHECK(done.error() == sluice::cancelled_error());
+}
+
+SLUICE_TEST_CASE("nursery: functions that never wait leave the other coroutines their turn") {
+    bool other = false;
+    static_cast<void>(co_await with_nursery([&](nursery& n) -> task<> {
+        n.spawn([&]() -> task<> {
+            for (int i = 0; i < 100'000 && !other; ++i)
+                static_cast<void>(co_await with_nursery([](nursery&) -> task<> { co_return; }));
+            CHECK(other);
+        });
+        n.spawn([&]() -> task<> {
+            other = true;
+            co_return;
+        });
+        co_return;
+    }));
+}
+
 SLUICE_TEST_CASE("nursery: the first error cancels the rest") {
     int stopped = 0;
     const auto began = reactor::clock::now();

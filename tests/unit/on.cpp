@@ -436,6 +436,7 @@ TEST_CASE("on: a task dump shows the caller's end and the target's") {
         std::string there;
         std::string at_home;
         std::atomic<bool> seen{false};
+        bool answered = false;
         auto outcome = co_await with_nursery([&](nursery& n) -> task<> {
             n.spawn([&]() -> task<> {
                 auto r = co_await on(1, [&]() -> task<> {
@@ -444,14 +445,17 @@ TEST_CASE("on: a task dump shows the caller's end and the target's") {
                     there = sluice::dump_tasks(*reactor::current()).to_string();
                 });
                 CHECK(r.has_value());
+                answered = true;
             });
             n.spawn([&]() -> task<> {  // at home: what is awaited inside
-                auto r = co_await on(0, [] { return sleep_for(5ms); });
-                CHECK(r.has_value());
+                auto r = co_await on(0, [] { return sleep_for(1h); });
+                CHECK(!r.has_value());
             });
             static_cast<void>(co_await sleep_for(1ms));
             at_home = sluice::dump_tasks(*reactor::current()).to_string();
             seen = true;
+            while (!answered) static_cast<void>(co_await sleep_for(100us));
+            n.request_stop();
         });
         CHECK(outcome.has_value());
         INFO(at_home, there);

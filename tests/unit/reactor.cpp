@@ -281,8 +281,8 @@ TEST_CASE("reactor: stats count turns, resumes and timers") {
     const auto after = home->stats();
     CHECK(after.resumes == before.resumes + 1 + 10 + 3);
     CHECK(after.timers_expired == before.timers_expired + 3);
-    CHECK(after.turns >= before.turns + 14);
-    CHECK(inside.live_frames == 2);  // the root's child and the task in it
+    CHECK(after.turns >= before.turns + 4);  // several passes through the ready list in one
+    CHECK(inside.live_frames == 2);          // the root's child and the task in it
     CHECK(after.live_frames == 0);
     CHECK(after.pooled_frames >= 2);
     CHECK(after.task_failures == 0);

@@ -20,7 +20,7 @@ namespace {
 //! A coroutine that calls a function each time it is resumed, for ever.
 class repeated {
 public:
-    struct promise_type {
+    struct promise_type : ready_node {
         repeated get_return_object() {
             return repeated{std::coroutine_handle<promise_type>::from_promise(*this)};
         }
@@ -34,7 +34,7 @@ public:
     repeated(const repeated&) = delete;
     repeated& operator=(const repeated&) = delete;
     ~repeated() { handle_.destroy(); }
-    [[nodiscard]] std::coroutine_handle<> handle() const { return handle_; }
+    [[nodiscard]] ready_node& node() const { return handle_.promise(); }
 
 private:
     std::coroutine_handle<promise_type> handle_;
@@ -48,11 +48,9 @@ repeated repeat(std::function<void()> fn) {
 }
 
 struct entry {
-    explicit entry(std::function<void()> fn) : coroutine(repeat(std::move(fn))) {
-        node.handle = coroutine.handle();
-    }
+    explicit entry(std::function<void()> fn) : coroutine(repeat(std::move(fn))) {}
     repeated coroutine;
-    ready_node node;
+    ready_node& node = coroutine.node();
 };
 
 }  // namespace
@@ -66,29 +64,29 @@ TEST_CASE("ready_list: first in, first out; any one can be taken out") {
         ready_node& n = nodes[random() % nodes.size()];
         switch (random() % 3) {
             case 0:
-                if (!n.queued) {
+                if (!n.queued()) {
                     list.push(n);
                     model.push_back(&n);
                 }
                 break;
             case 1:
-                if (n.queued) {
+                if (n.queued()) {
                     list.remove(n);
                     model.remove(&n);
-                    REQUIRE_FALSE(n.queued);
+                    REQUIRE_FALSE(n.queued());
                 }
                 break;
             default:
                 if (!model.empty()) {
                     ready_node& popped = list.pop();
                     REQUIRE(&popped == model.front());
-                    REQUIRE_FALSE(popped.queued);
+                    REQUIRE_FALSE(popped.queued());
                     model.pop_front();
                 }
         }
         REQUIRE(list.size() == model.size());
         REQUIRE(list.empty() == model.empty());
-        REQUIRE(std::ranges::all_of(model, [](const ready_node* m) { return m->queued; }));
+        REQUIRE(std::ranges::all_of(model, [](const ready_node* m) { return m->queued(); }));
     }
 }
 
@@ -178,12 +176,12 @@ TEST_CASE("run_queue: who is continued runs before the next in the list, on the 
     });
     entry parent([&] {
         order.push_back(2);
-        queue.continue_with(grandparent.coroutine.handle());
+        queue.continue_with(grandparent.node.handle());
         static_cast<void>(queue.spend());
     });
     entry child([&] {
         order.push_back(1);
-        queue.continue_with(parent.coroutine.handle());
+        queue.continue_with(parent.node.handle());
         static_cast<void>(queue.spend());
     });
     entry next([&] { order.push_back(4); });

@@ -68,14 +68,14 @@ SLUICE_TEST_CASE("sleep_for: ends after the time, not before, and in the order o
 
     std::vector<int> order;
     static_cast<void>(co_await with_nursery([&](nursery& n) -> task<> {
-        for (const int ms : {9, 3, 6})
+        for (const int ms : {90, 30, 60})
             n.spawn([&order, ms]() -> task<> {
                 static_cast<void>(co_await sleep_for(std::chrono::milliseconds(ms)));
                 order.push_back(ms);
             });
         co_return;
     }));
-    CHECK(order == std::vector{3, 6, 9});
+    CHECK(order == std::vector{30, 60, 90});
 }
 
 SLUICE_TEST_CASE("sleep_for: the time counts from the call, however long the turn has been") {
@@ -280,6 +280,30 @@ SLUICE_TEST_CASE("with_timeout: entered under a stop it gives ECANCELED, not tim
         CHECK(value.has_value());
         CHECK(home.stats().live_timers == 0);
     }));
+}
+
+SLUICE_TEST_CASE("with_timeout: of what a function makes, in its place") {
+    reactor& home = co_await sluice::this_coro::reactor();
+    int made = 0;
+    const auto sleeps = [&](nanoseconds d) {
+        return [&made, d] {
+            ++made;
+            return sleep_for(d);
+        };
+    };
+    auto first = co_await with_timeout(1h, sleeps(0ns));
+    CHECK(first.has_value());
+    auto second = co_await with_timeout(1ms, sleeps(1h));
+    CHECK(is(second, error::timeout));
+    auto third = co_await with_deadline(clock_type::now(), [] { return number_after(1h, 1); });
+    CHECK(is(third, error::timeout));
+    static_cast<void>(co_await with_nursery([&](nursery& n) -> task<> {
+        n.request_stop();
+        auto cancelled = co_await with_timeout(1h, sleeps(1h));
+        CHECK(is_cancelled(cancelled));
+    }));
+    CHECK(made == 3);
+    CHECK(home.stats().live_timers == 0);
 }
 
 SLUICE_TEST_CASE("with_timeout: nested, the shorter one counts") {

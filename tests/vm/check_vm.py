@@ -54,6 +54,13 @@ class Passes(unittest.TestCase):
         self.assertIn(b"boot 1 of 3 did not reach user space", run.stderr)
 
 
+    def test_the_software_nic(self):
+        run = vm("--nic", "queues=3 pairs=2", "--", "sh", "-c",
+                 "/tools/ip -o link show sw3 && /tools/ethtool -l sw0 && /tools/ss -V")
+        self.assertEqual(run.returncode, 0, run.stderr)
+        self.assertRegex(run.stdout, rb"Combined:\s*3\n")
+
+
 class Fails(unittest.TestCase):
     def expect(self, status, words, *arguments):
         run = vm(*arguments)
@@ -82,6 +89,11 @@ class Fails(unittest.TestCase):
         run = self.expect(202, b"boot 3 of 3 did not reach user space", "--boot-limit", "0.2", "--",
                           "true")
         self.assertIn(b"boot 1 of 3", run.stderr)
+
+    def test_a_nic_that_cannot_be_had_is_a_skip(self):
+        run = vm("--nic", "--kernel", __file__, "--", "sh", "-c", "true")
+        self.assertEqual(run.returncode, 77, run.stderr)
+        self.assertIn(b"SKIP: sh -c true: the software NIC is built for", run.stdout)
 
     def test_what_is_missing(self):
         self.expect(203, b"not statically linked", "--file", sys.executable, "--", "true")

@@ -3,39 +3,21 @@
 #
 # In the VM: demos, and what their clients get from them.
 #   demos.sh chat|echo|http-hello|kv|rpc...
-passed=0
-failed=0
+# shellcheck disable=SC1091,SC2154  # of functions.sh
+. ./functions.sh
 
-# check NAME COMMAND...: counts
-check() {
-    name=$1
-    shift
-    if "$@"; then
-        passed=$((passed + 1))
-    else
-        echo "FAILED: $name"
-        failed=$((failed + 1))
-    fi
-}
-
-# start PROGRAM OPTION...: sets server and port
+# start PROGRAM OPTION...: sets pid and port
 start() {
     echo "== $1"
     "$@" --port 0 >server.log 2>server.err &
-    server=$!
-    until port=$(sed -n 's/^listening on .*:\([0-9]*\) with .*/\1/p' server.log) && [ -n "$port" ]; do
-        if ! kill -0 "$server"; then
-            cat server.log server.err
-            exit 1
-        fi
-        sleep 0.1
-    done
+    pid=$!
+    listening server
 }
 
 # The server ends cleanly, or it counts as failed.
 stop() {
-    kill -TERM "$server"
-    check "the end of the server" wait "$server"
+    kill -TERM "$pid"
+    expect "the end of the server" wait "$pid"
     cat server.log server.err
 }
 
@@ -45,11 +27,11 @@ load() { sluice-load --port "$port" --timeout 60s "$@"; }
 
 demo_echo() {
     start sluice-echo --stats 0s
-    check "small messages" load --connections 64 --messages 100
-    check "1 MiB at a time, half-closed" \
+    expect "small messages" load --connections 64 --messages 100
+    expect "1 MiB at a time, half-closed" \
         load --connections 4 --messages 4 --message-size 1m --half-close
-    check "many in flight" load --connections 2 --messages 2000 --depth 64
-    check "connecting and closing" load --mode churn --connections 8 --cycles 400
+    expect "many in flight" load --connections 2 --messages 2000 --depth 64
+    expect "connecting and closing" load --mode churn --connections 8 --cycles 400
     stop
 }
 
@@ -60,7 +42,7 @@ demo_chat() {
 
 demo_rpc() {
     start sluice-rpc
-    check "calls, each reply checked" \
+    expect "calls, each reply checked" \
         sluice-rpc-client --port "$port" --calls 2000 --at-a-time 100 --timeout 60s
     stop
 }
@@ -72,13 +54,13 @@ demo_kv() {
     start sluice-kv
     said=$(printf 'SET some value\nGET some\nGET none\n' | answer)
     echo "$said"
-    check "set and get" [ "$said" = "+OK \$5 value \$-1 " ]
+    expect "set and get" [ "$said" = "+OK \$5 value \$-1 " ]
     stop
 }
 
 demo_http_hello() {
     start sluice-http-hello
-    check "hello" [ "$(wget -q -O - "http://127.0.0.1:$port/")" = "Hello, World!" ]
+    expect "hello" [ "$(wget -q -O - "http://127.0.0.1:$port/")" = "Hello, World!" ]
     stop
 }
 
@@ -95,5 +77,4 @@ for demo; do
         ;;
     esac
 done
-echo "$passed passed, $failed failed"
-exit $((failed > 0))
+finish

@@ -3,17 +3,20 @@
 // that say what happened, and not a byte lost.
 
 #include <algorithm>
+#include <deque>
 #include <vector>
 
 #include "vm/zcrx.hpp"
 
 using namespace std::chrono_literals;
 using sluice::net_stats_of;
+using sluice::nursery;
 using sluice::reactor;
 using sluice::reactor_options;
 using sluice::rung;
 using sluice::rx_buffer;
 using sluice::task;
+using sluice::with_nursery;
 using sluice::with_timeout;
 using sluice::zcrx_stats_of;
 using sluice::testing::bare_area;
@@ -68,6 +71,30 @@ auto hoarder(std::size_t let_go, int& dry) {
         CHECK(reader.taken() == total);
         co_await sender.finished();
     };
+}
+
+//! Receives `bytes` of pattern `key`, while it holds the slices that came last.
+task<> hold_the_latest(std::uint64_t key, std::uint64_t bytes) {
+    wire w = co_await make_wire();
+    peer_thread sender([&] {
+        CHECK(w.peer.send(pattern(key).bytes(0, bytes)));
+        w.peer.shutdown_write();
+    });
+    pattern_reader reader(key);
+    std::deque<rx_buffer> held;
+    for (;;) {
+        auto chunk = co_await with_timeout(60s, w.stream.recv());
+        if (!chunk) {
+            CHECK(chunk.error() == sluice::error::eof);
+            break;
+        }
+        reader.take(chunk->bytes());
+        held.push_back(std::move(*chunk));
+        if (held.size() > 24) held.pop_front();
+    }
+    CHECK(reader.intact());
+    CHECK(reader.taken() == bytes);
+    co_await sender.finished();
 }
 
 }  // namespace
@@ -174,6 +201,32 @@ TEST_CASE("zcrx: the area grows up to its limit") {
     CHECK(outcome.queue.chunks == 256);
     CHECK(outcome.net.net.zc_ladder.of(rung::grow).entered == 1);
     CHECK(dry >= 4);
+}
+
+TEST_CASE("zcrx: the area grows under the load of many connections") {
+    if (!has_device_less_queues()) return;
+    constexpr std::uint64_t connections = 16;
+    constexpr std::uint64_t each = 1 << 20;
+    reactor_options options = bare_area(64);
+    options.zcrx.max_area_bytes = 8 * options.zcrx.area_bytes;
+    const auto outcome = run_zcrx(
+        [](reactor&) -> task<> {
+            static_cast<void>(co_await with_nursery([](nursery& scope) -> task<> {
+                for (std::uint64_t i = 0; i < connections; ++i)
+                    scope.spawn([i] { return hold_the_latest(20 + i, each); });
+                co_return;
+            }));
+        },
+        options);
+    // 16 connections hold 24 slices each: more than the first area has, less than all of them.
+    CHECK(outcome.queue.areas > 1);
+    CHECK(outcome.queue.areas <= 8);
+    CHECK(outcome.queue.areas_refused == 0);
+    CHECK(outcome.net.net.zero_copy_bytes == connections * each);
+    CHECK(outcome.net.net.heap_receives == 0);
+    const auto& ladder = outcome.net.net.zc_ladder;
+    CHECK(ladder.of(rung::grow).entered == 1);
+    CHECK(ladder.of(rung::grow).in_use());  // the memory stays
 }
 
 TEST_CASE("zcrx: a refill queue of 8 entries") {

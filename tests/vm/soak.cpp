@@ -208,7 +208,7 @@ TEST_CASE("zcrx: a soak of everything, the books balanced at every turn") {
             };
             static_cast<void>(co_await with_nursery(all));
         },
-        options);
+        options, length + std::chrono::seconds(60));
     MESSAGE("seed " << seed << ": " << s.sessions << " sessions (" << s.whole << " whole), "
                     << s.bytes << " bytes, of them " << outcome.net.net.zero_copy_bytes
                     << " without a copy; books checked " << s.turns << " times; ENOMEM "

@@ -3,18 +3,9 @@
 #
 # In the VM: sluice-echo and sluice-proxy on device-less rx queues, under loads that check every byte.
 # One connection, 64 and 1,000; a server that is killed, and started again at once.
-failed=0
-passed=0
+# shellcheck disable=SC1091,SC2154  # of functions.sh
+. ./functions.sh
 zcrx="--zcrx device-less --mode zc --area-size 16m --max-area-size 16m"
-
-result() {
-    if [ "$2" -eq 0 ]; then
-        passed=$((passed + 1))
-    else
-        echo "FAILED: $1"
-        failed=$((failed + 1))
-    fi
-}
 
 # load NAME OPTION...: one run of the client
 load() {
@@ -22,7 +13,7 @@ load() {
     shift
     echo "== $name"
     sluice-load --timeout 120s "$@"
-    result "$name" $?
+    expect "$name" [ $? -eq 0 ]
 }
 
 # start NAME COMMAND...: sets pid and port
@@ -31,19 +22,13 @@ start() {
     shift
     "$@" >"$name.log" 2>"$name.err" &
     pid=$!
-    until port=$(sed -n 's/^listening on .*:\([0-9]*\) with .*/\1/p' "$name.log") && [ -n "$port" ]; do
-        if ! kill -0 $pid; then
-            cat "$name.log" "$name.err"
-            exit 1
-        fi
-        sleep 0.1
-    done
+    listening "$name"
 }
 
 stop() {
     kill -TERM "$2"
     wait "$2"
-    result "$1 ends well" $?
+    expect "$1 ends well" [ $? -eq 0 ]
     grep -h 'zero copy\|zero-copy\|ladder' "$1.log" "$1.err" | tail -n 6
 }
 
@@ -55,7 +40,7 @@ load "echo, 1 connection" --port "$echo_port" --connections 1 --messages 200 --m
 load "echo, 64 connections" --port "$echo_port" --connections 64 --messages 20 --message-size 16k
 load "echo, 1000 connections" --port "$echo_port" --connections 1000 --messages 3 --message-size 4k
 grep -q 'zero copy [1-9]' echo.log
-result "the echo server received without copies" $?
+expect "the echo server received without copies" [ $? -eq 0 ]
 
 # shellcheck disable=SC2086
 start proxy sluice-proxy --listen 0 --upstream "127.0.0.1:$echo_port" --stats 1s --cores 0-1 $zcrx
@@ -77,8 +62,7 @@ stop again $pid
 start shared sluice-echo --port 0 --stats 1s --cores 0-1 --cores-per-queue 2 $zcrx
 load "echo, two reactors on one queue" --port "$port" --connections 64 --messages 20 --message-size 16k
 grep -q 'shared with another reactor' shared.err
-result "the second reactor shares the queue" $?
+expect "the second reactor shares the queue" [ $? -eq 0 ]
 stop shared $pid
 
-echo "$passed passed, $failed failed"
-exit $((failed > 0))
+finish

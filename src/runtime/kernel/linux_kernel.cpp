@@ -28,6 +28,26 @@ void* checked_map(void* address, int& error) noexcept {
     return nullptr;
 }
 
+// Made more often than all other calls together: not by way of syscall(2) and errno, where the
+// instruction is known.
+int enter_directly(int ring, unsigned submit, unsigned wait, unsigned flags, const void* argument,
+                   std::size_t argument_size) noexcept {
+#if defined(__x86_64__) && defined(__LP64__)
+    register std::uint64_t fourth __asm__("r10") = flags;
+    register const void* fifth __asm__("r8") = argument;
+    register std::size_t sixth __asm__("r9") = argument_size;
+    std::int64_t returned = __NR_io_uring_enter;
+    __asm__ volatile("syscall"
+                     : "+a"(returned)
+                     : "D"(ring), "S"(submit), "d"(wait), "r"(fourth), "r"(fifth), "r"(sixth)
+                     : "rcx", "r11", "memory");
+    return static_cast<int>(returned);
+#else
+    return checked(
+        ::syscall(__NR_io_uring_enter, ring, submit, wait, flags, argument, argument_size));
+#endif
+}
+
 class real final : public kernel {
 public:
     int uring_setup(unsigned entries, io_uring_params& params) noexcept override {
@@ -35,8 +55,7 @@ public:
     }
     int uring_enter(int ring, unsigned submit, unsigned wait, unsigned flags, const void* argument,
                     std::size_t argument_size) noexcept override {
-        return checked(
-            ::syscall(__NR_io_uring_enter, ring, submit, wait, flags, argument, argument_size));
+        return enter_directly(ring, submit, wait, flags, argument, argument_size);
     }
     int uring_register(int ring, unsigned opcode, void* argument,
                        unsigned count) noexcept override {

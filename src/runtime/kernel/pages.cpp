@@ -69,6 +69,19 @@ result<mapped_pages> mapped_pages::map(std::size_t bytes, page_kind best, int nu
     return errno_error(error);
 }
 
+result<mapped_pages> mapped_pages::of_dma_buf(int fd) {
+    const off_t size = ::lseek(fd, 0, SEEK_END);
+    if (size < 0) return errno_error(errno);
+    const auto bytes = static_cast<std::size_t>(size);
+    void* p = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (p == MAP_FAILED) return errno_error(errno);
+    ::madvise(p, bytes, MADV_DONTFORK);
+    mapped_pages made;
+    made.data_ = static_cast<std::byte*>(p);
+    made.size_ = bytes;
+    return made;
+}
+
 bool mapped_pages::place(std::size_t bytes, page_kind kind, int numa_node, int& error) {
     const bool small = kind == page_kind::small;
     const std::size_t size = round_up(bytes, small ? small_page : huge_page);

@@ -18,6 +18,9 @@ public:
     //! below 0: wherever the calling thread runs. Every page is there when this returns.
     static result<mapped_pages> map(std::size_t bytes, page_kind best, int numa_node);
 
+    //! All of a dma-buf, which is shared with whoever has it. Its pages count as small.
+    static result<mapped_pages> of_dma_buf(int fd);
+
     mapped_pages() = default;
     mapped_pages(mapped_pages&& o) noexcept;
     mapped_pages& operator=(mapped_pages&&) = delete;

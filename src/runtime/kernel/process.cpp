@@ -15,6 +15,7 @@
 #include <array>
 #include <cerrno>
 #include <fstream>
+#include <thread>
 #include <utility>
 
 namespace sluice::detail {
@@ -68,6 +69,10 @@ std::optional<std::string> cgroup_folder() {
 }
 
 unsigned interface_index(const std::string& name) { return ::if_nametoindex(name.c_str()); }
+
+unsigned own_process() noexcept { return static_cast<unsigned>(::getpid()); }
+
+void pause_thread(std::chrono::milliseconds time) { std::this_thread::sleep_for(time); }
 
 result<watched_signals> watched_signals::block(std::span<const int> signals) {
     sigset_t set;

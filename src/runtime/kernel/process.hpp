@@ -2,6 +2,7 @@
 //! The seam's second half: what concerns the process and not one reactor. Not simulated.
 #pragma once
 
+#include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <optional>
@@ -33,6 +34,12 @@ std::optional<std::string> cgroup_folder();
 
 //! The index of a network interface; 0 if there is none of that name: if_nametoindex(3).
 unsigned interface_index(const std::string& name);
+
+//! The process's id: getpid(2).
+unsigned own_process() noexcept;
+
+//! The calling thread does nothing for so long.
+void pause_thread(std::chrono::milliseconds time);
 
 //! Waits for signals on behalf of a program that asked for it: signalfd(2). While it lives, they
 //! are blocked in the calling thread and in the threads that it starts.
