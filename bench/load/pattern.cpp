@@ -26,6 +26,7 @@ pattern::pattern(std::uint64_t seed, std::uint64_t connection)
 std::uint64_t pattern::word(std::uint64_t index) const { return mix(key_ + (index + 1) * golden); }
 
 void pattern::fill(std::uint64_t offset, std::span<std::byte> out) const {
+    if (out.empty()) return;
     std::uint64_t index = offset / word_size;
     if (const auto skip = static_cast<std::size_t>(offset % word_size); skip != 0) {
         const auto value = word(index++);
