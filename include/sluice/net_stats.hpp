@@ -59,17 +59,20 @@ struct net_stats {
     ladder_stats zc_ladder;    //!< of the rx queue
 
     // Zero-copy sends.
-    std::uint64_t zero_copy_sends = 0;    //!< of `sends`: those that the kernel was to make
-    std::uint64_t zero_copy_copied = 0;   //!< of those, reported as copied by the kernel after all
+    std::uint64_t zero_copy_sends = 0;  //!< of `sends`: those that the kernel was to make
+    //! Of those, reported as copied by the kernel after all; falsely where a send shares a packet
+    //! with the one before.
+    std::uint64_t zero_copy_copied = 0;
     std::uint64_t zero_copy_refused = 0;  //!< of those, failed as such, and done again with a copy
-    std::uint64_t zero_copy_ended = 0;    //!< connections that do without since one of the two
-    std::uint64_t held_limit_hit = 0;     //!< sends that were copied because too much was held
-    std::uint64_t held_resets = 0;        //!< connections reset to get memory back
-    std::uint64_t held_sends = 0;         //!< now: requests whose memory the kernel has
-    std::uint64_t held_bytes = 0;         //!< now: bytes of them
-    std::uint64_t lingering = 0;      //!< now: closed connections that wait for their peer's sake
-    std::uint64_t fixed_regions = 0;  //!< now: memory that is registered with the ring
-    std::uint64_t fixed_refused = 0;  //!< memory that could not be
+    //! Connections that do without since one of the two, of a send that was alone.
+    std::uint64_t zero_copy_ended = 0;
+    std::uint64_t held_limit_hit = 0;  //!< sends that were copied because too much was held
+    std::uint64_t held_resets = 0;     //!< connections reset to get memory back
+    std::uint64_t held_sends = 0;      //!< now: requests whose memory the kernel has
+    std::uint64_t held_bytes = 0;      //!< now: bytes of them
+    std::uint64_t lingering = 0;       //!< now: closed connections that wait for their peer's sake
+    std::uint64_t fixed_regions = 0;   //!< now: memory that is registered with the ring
+    std::uint64_t fixed_refused = 0;   //!< memory that could not be
 };
 
 //! A snapshot, by the reactor's thread.

@@ -23,6 +23,7 @@ send_hold* send_hold::create(connection& owner, std::size_t pieces) noexcept {
 send_hold::send_hold(connection& owner, std::size_t pieces) noexcept
     : operation(prepare, complete),
       owner_(owner),
+      alone_(owner.held_sends() == 0),
       vector_(reinterpret_cast<iovec*>(this + 1)),
       buffers_(reinterpret_cast<rx_buffer*>(vector_ + pieces)) {
     std::uninitialized_default_construct_n(buffers_, pieces);
@@ -91,7 +92,7 @@ void send_hold::used(bool without_copy) noexcept {
         owner_.net().held().paid();
     } else {
         ++owner_.net().stats().zero_copy_copied;
-        owner_.sending().kernel_copies();
+        if (alone_) owner_.sending().kernel_copies();
     }
 }
 

@@ -48,6 +48,9 @@ private:
     static void prepare(operation& op, io_uring_sqe& sqe) noexcept;
     static void complete(operation& op, std::int32_t result, std::uint32_t flags) noexcept;
     void accepted(std::int32_t result) noexcept;
+    // What the kernel reports. Of a send all of whose bytes joined a packet of an earlier one it
+    // says that they were copied, whatever was done (io_uring/notif.c, io_link_skb): believed is
+    // only a send that was alone.
     void used(bool without_copy) noexcept;
     void released() noexcept;
 
@@ -57,6 +60,7 @@ private:
     std::size_t count_ = 0;
     int fixed_index_ = -1;
     bool sent_some_ = false;
+    const bool alone_;  // nothing that was sent before is held
     msghdr header_{};
     iovec* vector_;       // behind this object
     rx_buffer* buffers_;  // behind that

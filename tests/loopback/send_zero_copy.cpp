@@ -104,7 +104,9 @@ SLUICE_ZERO_COPY_TEST("zero copy: buffers of every size, and of several at once,
         }
         co_await reader.finished();
         co_await all_released(home);
-        CHECK(net_stats_of(home).zero_copy_sends >= 2 * sizes.size());
+        // A reader that is slow leaves so much in the kernel that what comes next is copied.
+        CHECK(net_stats_of(home).zero_copy_sends + net_stats_of(home).held_limit_hit >=
+              2 * sizes.size());
         CHECK(net_stats_of(home).zero_copy_copied > 0);
     });
 }
