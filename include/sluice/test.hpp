@@ -28,7 +28,8 @@ namespace test {
 //! coroutines wait, it jumps to the next deadline. So a test of a timeout of an hour takes no time
 //! and always the same course, as long as both ends of its connections are on this reactor: a peer
 //! on another thread or in another process does not see the jumps and loses against every timeout.
-//! Each jump costs a millisecond, in which Linux may finish what it does in the background.
+//! Each jump costs a millisecond, in which Linux may finish what it does in the background; with
+//! TCP sockets 50, because on a busy machine their packets take as long.
 //!
 //! For one reactor at a time, which must end before it.
 class controlled_environment {

@@ -3,6 +3,7 @@
 
 #include <linux/io_uring.h>
 #include <linux/time_types.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -12,9 +13,11 @@ namespace sluice::detail {
 
 namespace {
 
-// How long a wait looks for completions before time moves: what Linux does on threads of its own,
-// such as connecting, must not lose against a timeout.
+// How long a wait looks for completions before time moves: what Linux does on threads of its own
+// must not lose against a timeout. TCP's packets are taken by a thread that has to wait for its
+// turn on a busy machine; sockets in memory need none.
 constexpr long settle_ns = 1'000'000;
+constexpr long settle_with_tcp_ns = 50'000'000;
 // Not 0, which is a common mistake to start from.
 constexpr std::int64_t first_time = 1'000'000'000'000;
 
@@ -41,7 +44,7 @@ public:
             return below_.uring_enter(ring, submit, wait, flags, argument, argument_size);
         __kernel_timespec asked{};
         std::memcpy(&asked, reinterpret_cast<const void*>(given->ts), sizeof asked);
-        const __kernel_timespec settle{0, settle_ns};
+        const __kernel_timespec settle{0, has_tcp_ ? settle_with_tcp_ns : settle_ns};
         io_uring_getevents_arg shorter = *given;
         shorter.ts = reinterpret_cast<std::uint64_t>(&settle);
         const int entered = below_.uring_enter(ring, submit, wait, flags & ~IORING_ENTER_ABS_TIMER,
@@ -80,6 +83,7 @@ public:
         below_.keep_from_children(address, length);
     }
     int socket(int domain, int type, int protocol) noexcept override {
+        has_tcp_ = has_tcp_ || domain != AF_UNIX;
         return below_.socket(domain, type, protocol);
     }
     int connected_pair(int (&ends)[2]) noexcept override { return below_.connected_pair(ends); }
@@ -144,6 +148,7 @@ private:
 
     kernel& below_ = linux_kernel();
     std::int64_t now_ = first_time;
+    bool has_tcp_ = false;
     io_uring_params params_{};
     void* rings_ = nullptr;
     void* sqes_ = nullptr;
