@@ -54,6 +54,22 @@ class Report(unittest.TestCase):
                             "10 passed, 2 failed", 1)
         self.assertIn("FAILED: run0: t: FAIL, status 1", lines)
 
+    def test_what_tells_why_is_shown(self):
+        out = ("noise\nTEST CASE:  waits\n\n../t.cpp:7: ERROR: CHECK( a ) is NOT correct!\n"
+               "  values: CHECK( false )\n  logged: 7\n  and so on\n" + "more noise\n" * 50)
+        lines = self.expect([test(result="FAIL", returncode=1, stdout=out + doctest(1, 1))],
+                            "1 passed, 1 failed", 1)
+        at = lines.index("FAILED: run0: t: FAIL, status 1")
+        self.assertEqual(lines[at + 1:-2], [
+            "    TEST CASE:  waits", "    ../t.cpp:7: ERROR: CHECK( a ) is NOT correct!",
+            "      values: CHECK( false )", "      logged: 7"])
+
+    def test_end_of_an_output_that_tells_nothing(self):
+        out = "".join(f"line {i}\n" for i in range(100))
+        lines = self.expect([test(result="TIMEOUT", returncode=-9, stdout=out, stderr="the end\n")],
+                            "0 passed, 1 failed", 1)
+        self.assertEqual((lines[1], lines[-3], len(lines)), ("    line 81", "    the end", 23))
+
     def test_several_programs_in_one_test(self):
         self.expect([test(stdout=doctest(3) + doctest(4))], "7 passed, 0 failed", 0)
 
@@ -88,7 +104,13 @@ class Report(unittest.TestCase):
     def test_named_skip_in_doctest_is_not_a_pass(self):
         out = "SKIP: zero copy: the kernel has none: 6.1\n" + doctest(4)
         lines = self.expect([test(stdout=out)], "3 passed, 0 failed, 1 skipped", 0)
-        self.assertIn("skipped: run0: zero copy: the kernel has none: 6.1", lines)
+        self.assertIn("skipped: run0: the kernel has none: 6.1: zero copy", lines)
+
+    def test_skips_of_one_reason_are_one_line(self):
+        out = "SKIP: a: no NIC\nSKIP: b: no disk\nSKIP: c: no NIC\n" + doctest(4)
+        lines = self.expect([test(stdout=out)], "1 passed, 0 failed, 3 skipped", 0)
+        self.assertEqual([line for line in lines if line.startswith("skipped")],
+                         ["skipped: run0: no NIC: a; c", "skipped: run0: no disk: b"])
 
     def test_skip_decorator_is_counted(self):
         lines = self.expect([test(stdout=doctest(4, skipped=3))], "4 passed, 0 failed, 3 skipped", 0)
@@ -111,7 +133,7 @@ class Report(unittest.TestCase):
     def test_plain_summaries_add_up_with_skips(self):
         out = "SKIP: a: why\n7 passed, 0 failed, 1 skipped\n2 passed, 0 failed\n"
         lines = self.expect([test(stdout=out)], "9 passed, 0 failed, 1 skipped", 0)
-        self.assertIn("skipped: run0: a: why", lines)
+        self.assertIn("skipped: run0: why: a", lines)
 
     def test_plain_failure(self):
         self.expect([test(result="FAIL", returncode=1, stdout="7 passed, 3 failed\n")],
@@ -130,12 +152,12 @@ class Report(unittest.TestCase):
         lines = self.expect([test(), test(name="vm", result="SKIP", returncode=77,
                                           stdout="SKIP: vm: no QEMU\n")],
                             "1 passed, 0 failed, 1 skipped", 0)
-        self.assertIn("skipped: run0: vm: no QEMU", lines)
+        self.assertIn("skipped: run0: no QEMU: vm", lines)
 
     def test_skipped_test_without_reason(self):
         lines = self.expect([test(), test(name="vm", result="SKIP", returncode=77)],
                             "1 passed, 0 failed, 1 skipped", 0)
-        self.assertIn("skipped: run0: vm: the test gave no reason", lines)
+        self.assertIn("skipped: run0: the test gave no reason: vm", lines)
 
     def test_nothing_passed(self):
         self.expect([test(result="SKIP", returncode=77)], "0 passed, 0 failed, 1 skipped", 1)
