@@ -4,9 +4,10 @@
 
 usage: again.py BUILD_DIR
 
-For emulated and sanitized programs, which miss limits of time on a busy machine. The results of the
-second run take the place of the first ones in the folder's testlog.json. With many failures it is
-not the machine that is at fault, and nothing runs again.
+For tests that miss limits of time on a busy machine, above all of emulated and sanitized programs. The
+results of the second run take the place of the first ones in the folder's testlog.json; those that
+failed are kept beside it in first.json. With many failures it is not the machine that is at fault, and
+nothing runs again.
 """
 
 import json
@@ -27,9 +28,11 @@ def main(build):
     if not log.exists():
         return  # nothing was built: the report says so
     first = entries(log)
-    failed = [entry["name"] for entry in first if entry["result"] not in GOOD]
-    if not 0 < len(failed) <= MOST:
+    bad = [entry for entry in first if entry["result"] not in GOOD]
+    if not 0 < len(bad) <= MOST:
         return
+    log.with_name("first.json").write_text("".join(json.dumps(entry) + "\n" for entry in bad))
+    failed = [entry["name"] for entry in bad]
     print(f"once more: {', '.join(failed)}", flush=True)
     subprocess.run(["meson", "test", "-C", build, "--no-rebuild", "--print-errorlogs", "-t", "2",
                     "--num-processes", "1", *(name.rpartition(" / ")[2] for name in failed)],
