@@ -140,7 +140,10 @@ plain_listener::plain_listener(const endpoint& at, int backlog, int receive_buff
 }
 
 plain_socket plain_listener::accept() {
-    const int fd = ::accept4(socket_.fd(), nullptr, nullptr, SOCK_CLOEXEC);
+    int fd = -1;
+    // The end of a child process interrupts any thread of a program, if another one waits for it.
+    do fd = ::accept4(socket_.fd(), nullptr, nullptr, SOCK_CLOEXEC);
+    while (fd < 0 && errno == EINTR);
     if (fd < 0) fail("accept");
     plain_socket accepted(fd);
     if (local_.family() != AF_UNIX) accepted.set_option(IPPROTO_TCP, TCP_NODELAY, 1);
