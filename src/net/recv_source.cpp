@@ -147,7 +147,17 @@ void recv_source::complete(operation& op, std::int32_t result, std::uint32_t fla
 [[gnu::noinline]] void recv_source::deliver_zero_copy(std::uint32_t size) noexcept {
     zc_->misses = 0;
     zc_->fill = zc_->fill - zc_->fill / 8 + size / 8;
-    keep(net().zero_copy()->take(net().io().rings().big_half(), size, *zc_->account, zc_->via));
+    net_context& n = net();
+    rx_buffer slice = n.zero_copy()->take(n.io().rings().big_half(), size, *zc_->account, zc_->via);
+    if (closed_ || worth_copying_leased(size)) return keep(std::move(slice));
+    count_in(size);
+    n.stats().zero_copy_bytes += size;
+    try {
+        slices_.push(slice);
+        pending_ += size;
+    } catch (const std::bad_alloc&) {
+        lose();
+    }
 }
 
 void recv_source::deliver_from_heap(std::int32_t result) noexcept {
@@ -171,9 +181,14 @@ void recv_source::deliver_from_heap(std::int32_t result) noexcept {
         slices_.push(slice);
         pending_ += size;
     } catch (const std::bad_alloc&) {
-        end(brief_error::of_errno(ENOMEM));  // bytes are lost, so the connection is
-        net().io().cancel(*this);
+        lose();
     }
+}
+
+// Bytes had no place: the connection ends.
+void recv_source::lose() noexcept {
+    end(brief_error::of_errno(ENOMEM));
+    net().io().cancel(*this);
 }
 
 // A slice keeps its buffer from the kernel. Small ones are not worth that when this connection has
@@ -183,17 +198,19 @@ bool recv_source::worth_copying(const rx_buffer& slice) const noexcept {
     const reactor_options& options = net().options();
     const buffer_source* source = slice.block()->source;
     if (source == nullptr) return slice.size() < options.heap_receive_size / 4;
-    if (!zero_copy_) return worth_copying_copied(slice.size());
-    const supply& from = draws_on();
-    // The area of another reactor is not ours to hold.
-    if (zc_->via != 0 || from.scarce()) return true;
-    if (slice.size() < options.zcrx.copy_always_below || hoards()) return true;
-    return slice.size() < options.copy_out_below && from.low();
+    return zero_copy_ ? worth_copying_leased(slice.size()) : worth_copying_copied(slice.size());
 }
 
-// More chunks than were granted; above the first mark, half of that is too much.
-bool recv_source::hoards() const noexcept {
-    return zc_->account->held() > (draws_on().low() ? zc_->cap / 2 : zc_->cap);
+// The same of what lies in a chunk. A connection hoards that holds more than it was granted; above
+// the first mark, half of that is too much.
+inline bool recv_source::worth_copying_leased(std::size_t size) const noexcept {
+    const reactor_options& options = net().options();
+    const supply& from = *net().zero_copy();
+    // The area of another reactor is not ours to hold.
+    if (zc_->via != 0 || size < options.zcrx.copy_always_below || from.scarce()) return true;
+    const bool low = from.low();
+    if (zc_->account->held() > (low ? zc_->cap / 2 : zc_->cap)) return true;
+    return low && size < options.copy_out_below;
 }
 
 supply& recv_source::draws_on() const noexcept {
@@ -382,9 +399,9 @@ void recv_source::wake_waiter() noexcept {
     if (waiter_ != nullptr) std::exchange(waiter_, nullptr)->wake();
 }
 
-void recv_source::taken(std::size_t bytes) noexcept {
+inline void recv_source::taken(std::size_t bytes) noexcept {
     pending_ -= static_cast<std::uint32_t>(bytes);
-    arm();
+    if (pending_ == 0) arm();
 }
 
 boost::system::error_code recv_source::why_nothing() noexcept {
@@ -393,9 +410,9 @@ boost::system::error_code recv_source::why_nothing() noexcept {
 
 result<rx_buffer> recv_source::take() {
     if (slices_.empty()) return why_nothing();
-    rx_buffer b = slices_.pop();
-    taken(b.size());
-    return b;
+    result<rx_buffer> first = slices_.pop();
+    taken(first->size());
+    return first;
 }
 
 result<std::size_t> recv_source::take_into(std::span<std::byte> to) {

@@ -32,7 +32,9 @@ const std::shared_ptr<fixed_region>& buffer_source::region_of(const buffer_block
 }
 
 bool buffer_source::settle(buffer_block& b) noexcept {
-    b.handles += b.away.exchange(0, std::memory_order_acq_rel);
+    // Mostly no other thread has had a part in it, and the locked instruction can be saved.
+    if (b.away.load(std::memory_order_acquire) != 0)
+        b.handles += b.away.exchange(0, std::memory_order_acq_rel);
     if (b.handles != 0 || b.going_home.load(std::memory_order_acquire)) return false;
     recycle(b);
     return true;

@@ -9,6 +9,8 @@
 
 #include "runtime/kernel/pages.hpp"
 #include "sluice/buffer.hpp"
+#include "sluice/frame_pool.hpp"
+#include "sluice/home_list.hpp"
 #include "sluice/result.hpp"
 
 namespace sluice::detail {
@@ -18,24 +20,35 @@ namespace sluice::detail {
 //! be empty when the reactor ends.
 class lease_account {
 public:
-    //! Throws bad_alloc.
+    //! By the connection's reactor. Throws bad_alloc.
     static lease_account& open() { return *new lease_account; }
-    //! The connection has gone.
-    void close() noexcept { release(); }
-
-    void charge() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
-    void release() noexcept {
-        if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+    //! The connection has gone; by the same reactor.
+    void close() noexcept {
+        closed_ = true;
+        if (away_.owner_leaves(charged_)) delete this;
     }
 
-    //! Chunks that are charged to it now.
+    //! By the connection's reactor, while it is open.
+    void charge() noexcept { ++charged_; }
+    //! By the producer of the queue that the chunk is of.
+    void release() noexcept {
+        if (frame_pool::current == home_ && !closed_)
+            --charged_;
+        else if (away_.released())
+            delete this;
+    }
+
+    //! Chunks that are charged to it now; by the connection's reactor.
     [[nodiscard]] std::uint32_t held() const noexcept {
-        return references_.load(std::memory_order_relaxed) - 1;
+        return static_cast<std::uint32_t>(charged_ + away_.difference());
     }
 
 private:
     lease_account() = default;
-    std::atomic<std::uint32_t> references_{1};  // the connection, and each chunk
+    const void* const home_ = frame_pool::current;
+    std::int64_t charged_ = 0;  // without what other reactors have released
+    away_count away_;
+    bool closed_ = false;
 };
 
 //! A chunk, the kernel's "niov". Every data CQE that names it is a token; all tokens go back when
@@ -44,8 +57,8 @@ struct chunk final : buffer_block {
     std::atomic<std::uint32_t> tokens{0};  // delivered and not written to the refill queue
     bool returning = false;                // in the list of those that are to be written there
     chunk* next_returning = nullptr;
-    std::atomic<lease_account*> account{nullptr};
-    std::uint64_t offset = 0;  // what the kernel calls it: area and place
+    std::atomic<lease_account*> account{nullptr};  // of whoever got its first token
+    std::uint64_t offset = 0;                      // what the kernel calls it: area and place
 
     //! Whether there are handles, or news of handles on their way home. By the producer.
     [[nodiscard]] bool in_use() const noexcept {

@@ -211,22 +211,6 @@ void rx_queue::prepare(io_uring_sqe& sqe, std::uint32_t id, int descriptor,
     sqe.zcrx_ifq_idx = id;
 }
 
-rx_buffer rx_queue::take(std::uint64_t offset, std::uint32_t size,
-                         lease_account& account) noexcept {
-    const std::uint64_t inside = offset & ~IORING_ZCRX_AREA_MASK;
-    area& a = *areas_[offset >> IORING_ZCRX_AREA_SHIFT].load(std::memory_order_acquire);
-    chunk& c = a.at(static_cast<std::uint32_t>(inside >> chunk_shift_));
-    // The handle first: whoever sees the token then sees that the chunk is held.
-    rx_buffer slice = rx_buffer::lend(c, a.data(inside), size);
-    if (c.tokens.fetch_add(1, std::memory_order_acq_rel) == 0) {
-        shared_available().fetch_sub(1, std::memory_order_relaxed);
-        account.charge();
-        c.account.store(&account, std::memory_order_relaxed);
-    }
-    delivered_.fetch_add(1, std::memory_order_relaxed);
-    return slice;
-}
-
 void rx_queue::recycle(buffer_block& b) noexcept {
     auto& c = static_cast<chunk&>(b);
     if (c.tokens.load(std::memory_order_acquire) == 0)
@@ -278,8 +262,11 @@ std::byte* rx_queue::data_of(const chunk& c) const noexcept {
 bool rx_queue::give_back(chunk& c) noexcept {
     const std::uint32_t tokens = c.tokens.load(std::memory_order_acquire);
     if (c.in_use()) return true;  // it was delivered again, and comes back later
-    lease_account* account = c.account.exchange(nullptr, std::memory_order_relaxed);
-    if (account != nullptr) account->release();
+    // Nobody writes it while there are tokens.
+    if (lease_account* account = c.account.load(std::memory_order_relaxed)) {
+        c.account.store(nullptr, std::memory_order_relaxed);
+        account->release();
+    }
     // A NIC may have put a packet beside it that has not been delivered yet.
     if (options_.device_less) poison(data_of(c), options_.chunk_bytes);
     std::uint32_t written = 0;
@@ -288,8 +275,9 @@ bool rx_queue::give_back(chunk& c) noexcept {
         ++written;
     }
     returned_.add(written);
-    if (c.tokens.fetch_sub(written, std::memory_order_acq_rel) == written && written != 0)
-        shared_available().fetch_add(1, std::memory_order_relaxed);
+    const bool alone = counts_alone();
+    if (written != 0 && add(alone, c.tokens, -written) == written)
+        add(alone, shared_available(), 1U);
     return written == tokens;
 }
 

@@ -66,7 +66,21 @@ public:
 
     //! The slice of a data CQE: one with IORING_CQE_F_MORE and `size` > 0. By the producer or a
     //! reactor that has imported the queue. The chunk is charged to `account`.
-    rx_buffer take(std::uint64_t offset, std::uint32_t size, lease_account& account) noexcept;
+    rx_buffer take(std::uint64_t offset, std::uint32_t size, lease_account& account) noexcept {
+        const std::uint64_t inside = offset & ~IORING_ZCRX_AREA_MASK;
+        area& a = *areas_[offset >> IORING_ZCRX_AREA_SHIFT].load(std::memory_order_acquire);
+        chunk& c = a.at(static_cast<std::uint32_t>(inside >> chunk_shift_));
+        // The handle first: whoever sees the token then sees that the chunk is held.
+        rx_buffer slice = rx_buffer::lend(c, a.data(inside), size);
+        const bool alone = counts_alone();
+        add(alone, delivered_, std::uint64_t{1});
+        if (add(alone, c.tokens, 1U) == 0) {
+            add(alone, shared_available(), -1U);
+            account.charge();
+            c.account.store(&account, std::memory_order_relaxed);
+        }
+        return slice;
+    }
 
     //! What lies in the refill queue becomes usable at once, where the kernel can (6.19). False:
     //! there was nothing, or it cannot. By any user.
@@ -127,6 +141,16 @@ private:
     void on_notice(std::int32_t what) noexcept override;
     std::byte* data_of(const chunk& c) const noexcept;
     bool give_back(chunk& c) noexcept;
+    // Nobody else counts in a queue that was never exported: then it takes no locked instruction.
+    [[nodiscard]] bool counts_alone() const noexcept { return exported_ < 0; }
+    // Returns what it was before.
+    template <class T>
+    static T add(bool alone, std::atomic<T>& count, T change) noexcept {
+        if (!alone) return count.fetch_add(change, std::memory_order_acq_rel);
+        const T before = count.load(std::memory_order_relaxed);
+        count.store(before + change, std::memory_order_relaxed);
+        return before;
+    }
     bool make_room() noexcept;
     void publish() noexcept;
     bool add_area(area& a) noexcept;
@@ -147,8 +171,8 @@ private:
     std::atomic<reactor_io*> io_{nullptr};  // the producer's
     std::mutex users_mutex_;                // when reactors come and go
     std::list<user> users_;                 // the producer is the first
-    int exported_ = -1;
-    std::atomic<bool> shared_{false};  // has been imported
+    int exported_ = -1;                     // set before another reactor knows the queue
+    std::atomic<bool> shared_{false};       // has been imported
     std::atomic<bool> anyone_wants_{false};
 
     chunk* returning_ = nullptr;  // chunks without handles, to be written to the refill queue
