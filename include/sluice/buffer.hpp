@@ -19,13 +19,56 @@ namespace detail {
 
 class buffer_source;
 
+//! What other threads than the source's have changed in the number of a block's handles since that
+//! was last added up, and whether the block is on its way home. One word, because they change
+//! together: a block that is counted down but not on its way would never be seen again.
+class away_handles {
+public:
+    void acquired() noexcept { word_.fetch_add(one, std::memory_order_relaxed); }
+    //! One has ended, and the block goes home. True: the caller is to send it.
+    [[nodiscard]] bool released() noexcept {
+        std::int32_t before = word_.load(std::memory_order_relaxed);
+        while (!word_.compare_exchange_weak(before, (before - one) | going,
+                                            std::memory_order_acq_rel, std::memory_order_relaxed)) {
+        }
+        return (before & going) == 0;
+    }
+
+    // By the source's own thread.
+
+    //! The block has come home: the change, which is 0 from now on.
+    [[nodiscard]] std::int32_t arrived() noexcept {
+        return word_.exchange(0, std::memory_order_acq_rel) >> 1;
+    }
+    //! Whether of a block with so many handles at home there is none at all, nor one on its way.
+    [[nodiscard]] bool none_beside(std::int32_t at_home) const noexcept {
+        return word_.load(std::memory_order_acquire) == -at_home * one;
+    }
+    //! The same, and then the change is 0 too. Another thread may make a handle meanwhile.
+    [[nodiscard]] bool cancels(std::int32_t at_home) noexcept {
+        if (at_home == 0) return none_beside(0);
+        std::int32_t opposite = -at_home * one;
+        return word_.compare_exchange_strong(opposite, 0, std::memory_order_acq_rel,
+                                             std::memory_order_relaxed);
+    }
+
+    //! For blocks without a home, all of whose handles are counted here. True: it was the last one.
+    [[nodiscard]] bool released_last() noexcept {
+        return word_.fetch_sub(one, std::memory_order_acq_rel) == one;
+    }
+
+private:
+    static constexpr std::int32_t going = 1;
+    static constexpr std::int32_t one = 2;
+    std::atomic<std::int32_t> word_{0};
+};
+
 //! A piece of a source's memory that is lent and given back as a whole; slices count it. Blocks of
 //! the heap have no source and free themselves.
 struct buffer_block : home_node {
     buffer_source* source = nullptr;
-    std::int32_t handles = 0;           // by the count of the source's own thread
-    std::atomic<std::int32_t> away{0};  // what other threads have changed since it was last added
-    std::atomic<bool> going_home{false};
+    std::int32_t handles = 0;  // by the count of the source's own thread
+    away_handles away;
 };
 
 //! Memory that rings may register as one of their fixed buffers, all of it: io_uring_register(2),
@@ -57,7 +100,7 @@ public:
             ++b.handles;
             ++lent_;
         } else {
-            b.away.fetch_add(1, std::memory_order_relaxed);
+            b.away.acquired();
             away_.acquired();
         }
     }
@@ -105,8 +148,8 @@ protected:
     //! Takes in the blocks whose handles ended on other threads; returns how many came home.
     std::size_t collect_returns() noexcept { return returns_.empty() ? 0 : take_returned(); }
 
-    //! Adds up both counts of a block whose own has come down to 0, and recycles it when no handle
-    //! is left and it is not on its way home.
+    //! Recycles a block whose own count has come down to 0, when no handle is left elsewhere and it
+    //! is not on its way home.
     bool settle(buffer_block& b) noexcept;
 
     //! The reactor leaves. The source deletes itself, at once or with its last handle.

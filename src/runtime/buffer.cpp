@@ -12,11 +12,7 @@ namespace sluice {
 namespace detail {
 
 void buffer_source::release_away(buffer_block& b) noexcept {
-    // Announced before it is counted: whoever sees the count knows that the block will come by the
-    // list, and leaves it alone until then.
-    const bool first = !b.going_home.exchange(true, std::memory_order_acq_rel);
-    b.away.fetch_sub(1, std::memory_order_acq_rel);
-    if (first) {
+    if (b.away.released()) {
         returns_.push(b);
         if (wanted_.exchange(false, std::memory_order_seq_cst)) {
             const std::lock_guard lock(wake_mutex_);
@@ -32,10 +28,8 @@ const std::shared_ptr<fixed_region>& buffer_source::region_of(const buffer_block
 }
 
 bool buffer_source::settle(buffer_block& b) noexcept {
-    // Mostly no other thread has had a part in it, and the locked instruction can be saved.
-    if (b.away.load(std::memory_order_acquire) != 0)
-        b.handles += b.away.exchange(0, std::memory_order_acq_rel);
-    if (b.handles != 0 || b.going_home.load(std::memory_order_acquire)) return false;
+    if (!b.away.cancels(b.handles)) return false;
+    b.handles = 0;
     recycle(b);
     return true;
 }
@@ -45,7 +39,7 @@ std::size_t buffer_source::take_returned() noexcept {
     for (home_node* n = returns_.take_all(); n != nullptr;) {
         home_node* next = n->next_home;
         auto& b = static_cast<buffer_block&>(*n);
-        b.going_home.store(false, std::memory_order_release);  // it may be pushed again from here
+        b.handles += b.away.arrived();  // it may be pushed again from here
         if (settle(b)) ++home;
         n = next;
     }
@@ -68,7 +62,7 @@ void buffer_source::hand_over(const void* new_home) noexcept {
 }
 
 void release_heap_block(buffer_block& b) noexcept {
-    if (b.away.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+    if (!b.away.released_last()) return;
     b.~buffer_block();
     frame_pool::deallocate(&b);
 }
@@ -80,7 +74,7 @@ rx_buffer rx_buffer::slice(std::size_t offset, std::size_t count) const noexcept
     if (block_->source != nullptr)
         block_->source->acquire(*block_);
     else
-        block_->away.fetch_add(1, std::memory_order_relaxed);
+        block_->away.acquired();
     const auto length = std::min<std::size_t>(count, size_ - offset);
     return rx_buffer{data_ + offset, block_, static_cast<std::uint32_t>(length)};
 }
@@ -98,7 +92,7 @@ rx_buffer rx_buffer::of_heap(std::size_t size) {
         throw std::length_error("sluice: a buffer holds less than 4 GiB");
     void* memory = detail::frame_pool::allocate(sizeof(detail::buffer_block) + size);
     auto* b = new (memory) detail::buffer_block;
-    b->away.store(1, std::memory_order_relaxed);
+    b->away.acquired();
     auto* data = static_cast<std::byte*>(memory) + sizeof(detail::buffer_block);
     return rx_buffer{data, b, static_cast<std::uint32_t>(size)};
 }

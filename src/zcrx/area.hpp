@@ -61,10 +61,7 @@ struct chunk final : buffer_block {
     std::uint64_t offset = 0;                      // what the kernel calls it: area and place
 
     //! Whether there are handles, or news of handles on their way home. By the producer.
-    [[nodiscard]] bool in_use() const noexcept {
-        return handles + away.load(std::memory_order_acquire) != 0 ||
-               going_home.load(std::memory_order_acquire);
-    }
+    [[nodiscard]] bool in_use() const noexcept { return !away.none_beside(handles); }
 };
 
 class area {
