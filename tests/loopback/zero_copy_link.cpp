@@ -83,8 +83,9 @@ constexpr std::size_t size = 64 * 1024;
 constexpr std::size_t small = 16 * 1024;  // sent without a copy, and less than a packet's most
 constexpr std::uint64_t count = 20;
 
-//! Sends to the other namespace, a buffer at a time.
-net_outcome send_across(const veth_pair& veth, const reactor_options& options) {
+//! Runs `talk(home, stream, peer)` with a stream to the other namespace and its plain end there.
+template <class Talk>
+net_outcome across(const veth_pair& veth, Talk talk) {
     std::optional<plain_listener> listening;
     veth.at_server([&] { listening.emplace(endpoint::parse("10.77.0.1:0").value()); });
     net_outcome outcome;
@@ -95,91 +96,65 @@ net_outcome send_across(const veth_pair& veth, const reactor_options& options) {
                 REQUIRE(connected.has_value());
                 tcp_stream stream = std::move(*connected);
                 plain_socket peer = listening->accept();
-                peer_thread reader([&] { CHECK(take_all(peer, 1, (2 * count + 1) * size)); });
-                for (std::uint64_t i = 0; i < count; ++i) {
-                    auto sent = co_await stream.send_all(buffer_of(1, i * size, size));
-                    REQUIRE(sent.has_value());
-                    CHECK(co_await until([&] { return net_stats_of(home).held_sends == 0; }));
-                }
-                for (std::uint64_t i = count; i < 2 * count; ++i) {  // without waiting
-                    auto sent = co_await stream.send_all(buffer_of(1, i * size, size));
-                    REQUIRE(sent.has_value());
-                }
-                const auto mine = sluice::testing::pattern(1).bytes(2 * count * size, size);
-                auto lent = co_await stream.send_all_zero_copy(mine);
-                CHECK(lent.has_value());
-                co_await reader.finished();
+                co_await talk(home, stream, peer);
                 co_await stream.close();
             },
-            options);
+            reactor_options{});  // the defaults
     });
     return outcome;
+}
+
+task<> all_released(reactor& home) {
+    CHECK(co_await until([&] { return net_stats_of(home).held_sends == 0; }));
+}
+
+task<> send_part(tcp_stream& stream, std::uint64_t i, std::size_t bytes) {
+    auto sent = co_await stream.send_all(buffer_of(1, i * bytes, bytes));
+    REQUIRE(sent.has_value());
+}
+
+//! Sends to the other namespace, at first a buffer at a time.
+task<> send_across(reactor& home, tcp_stream& stream, plain_socket& peer) {
+    peer_thread reader([&] { CHECK(take_all(peer, 1, (2 * count + 1) * size)); });
+    for (std::uint64_t i = 0; i < 2 * count; ++i) {
+        co_await send_part(stream, i, size);
+        if (i < count) co_await all_released(home);
+    }
+    const auto mine = sluice::testing::pattern(1).bytes(2 * count * size, size);
+    auto lent = co_await stream.send_all_zero_copy(mine);
+    CHECK(lent.has_value());
+    co_await reader.finished();
 }
 
 //! Sends while the other namespace does not read: what waits shares packets.
-net_outcome send_in_a_jam(const veth_pair& veth) {
-    std::optional<plain_listener> listening;
-    veth.at_server([&] { listening.emplace(endpoint::parse("10.77.0.1:0").value()); });
-    net_outcome outcome;
-    veth.at_client([&] {
-        outcome = run_zero_copy(
-            [&](reactor& home) -> task<> {
-                auto connected = co_await tcp_stream::connect(listening->local());
-                REQUIRE(connected.has_value());
-                tcp_stream stream = std::move(*connected);
-                REQUIRE(stream.set_option(SOL_SOCKET, SO_SNDBUF, 4 << 20).has_value());
-                plain_socket peer = listening->accept();
-                for (std::uint64_t i = 0; i < count; ++i) {
-                    auto sent = co_await stream.send_all(buffer_of(1, i * small, small));
-                    REQUIRE(sent.has_value());
-                }
-                CHECK(net_stats_of(home).held_sends > 2);
-                peer_thread reader([&] { CHECK(take_all(peer, 1, (count + 1) * small)); });
-                CHECK(co_await until([&] { return net_stats_of(home).held_sends == 0; }));
-                auto last = co_await stream.send_all(buffer_of(1, count * small, small));
-                CHECK(last.has_value());
-                co_await reader.finished();
-                co_await stream.close();
-            },
-            reactor_options{});
-    });
-    return outcome;
+task<> send_in_a_jam(reactor& home, tcp_stream& stream, plain_socket& peer) {
+    REQUIRE(stream.set_option(SOL_SOCKET, SO_SNDBUF, 4 << 20).has_value());
+    for (std::uint64_t i = 0; i < count; ++i) co_await send_part(stream, i, small);
+    CHECK(net_stats_of(home).held_sends > 2);
+    peer_thread reader([&] { CHECK(take_all(peer, 1, (count + 1) * small)); });
+    co_await all_released(home);
+    co_await send_part(stream, count, small);
+    co_await reader.finished();
 }
 
 //! What comes from the other namespace goes back there.
-net_outcome echo_across(const veth_pair& veth) {
-    std::optional<plain_listener> listening;
-    veth.at_server([&] { listening.emplace(endpoint::parse("10.77.0.1:0").value()); });
-    net_outcome outcome;
-    veth.at_client([&] {
-        outcome = run_zero_copy(
-            [&](reactor& home) -> task<> {
-                auto connected = co_await tcp_stream::connect(listening->local());
-                REQUIRE(connected.has_value());
-                tcp_stream stream = std::move(*connected);
-                plain_socket peer = listening->accept();
-                const auto sent = sluice::testing::pattern(1).bytes(0, count * size);
-                peer_thread sender([&] {
-                    CHECK(peer.send(sent));
-                    peer.shutdown_write();
-                });
-                peer_thread reader([&] { CHECK(take_all(peer, 1, count * size)); });
-                for (int n = 0;; ++n) {
-                    auto chunk = co_await stream.recv();
-                    if (!chunk) break;
-                    auto echoed = co_await stream.send_all(std::move(*chunk));
-                    REQUIRE(echoed.has_value());
-                    // So that it is known in time whether the link copies.
-                    if (n < 3)
-                        CHECK(co_await until([&] { return net_stats_of(home).held_sends == 0; }));
-                }
-                co_await sender.finished();
-                co_await reader.finished();
-                co_await stream.close();
-            },
-            reactor_options{});
+task<> echo_across(reactor& home, tcp_stream& stream, plain_socket& peer) {
+    const auto sent = sluice::testing::pattern(1).bytes(0, count * size);
+    peer_thread sender([&] {
+        CHECK(peer.send(sent));
+        peer.shutdown_write();
     });
-    return outcome;
+    peer_thread reader([&] { CHECK(take_all(peer, 1, count * size)); });
+    for (int n = 0;; ++n) {
+        auto chunk = co_await stream.recv();
+        if (!chunk) break;
+        auto echoed = co_await stream.send_all(std::move(*chunk));
+        REQUIRE(echoed.has_value());
+        if (n < 3)
+            co_await all_released(home);  // so that it is known in time whether the link copies
+    }
+    co_await sender.finished();
+    co_await reader.finished();
 }
 
 }  // namespace
@@ -196,13 +171,12 @@ SLUICE_ZERO_COPY_TEST("zero copy: a link that does not copy, and one that does")
         report_skip("no veth pair can be made here");
         return;
     }
-    reactor_options options;  // the defaults
     {
-        const net_outcome copied = send_across(veth, options);
+        const net_outcome copied = across(veth, send_across);
         CHECK(copied.net.zero_copy_copied == 1);
         CHECK(copied.net.zero_copy_ended == 1);
         CHECK(copied.net.zero_copy_sends == 1);
-        CHECK(echo_across(veth).net.fixed_regions == 0);  // it would not pay
+        CHECK(across(veth, echo_across).net.fixed_regions == 0);  // it would not pay
     }
     std::optional<pass_program> program;
     veth.at_server([&] { program.emplace(veth.server_link()); });
@@ -210,16 +184,16 @@ SLUICE_ZERO_COPY_TEST("zero copy: a link that does not copy, and one that does")
         report_skip("no XDP program can be attached here: all links copy");
         return;
     }
-    const net_outcome kept = send_across(veth, options);
+    const net_outcome kept = across(veth, send_across);
     // Those that shared a packet may be said to be copied, which must not be believed.
     CHECK(kept.net.zero_copy_ended == 0);
     CHECK(kept.net.zero_copy_copied < count);
     CHECK(kept.net.zero_copy_sends == 2 * count + 1);
     CHECK(kept.net.held_limit_hit == 0);
-    const net_outcome jammed = send_in_a_jam(veth);
+    const net_outcome jammed = across(veth, send_in_a_jam);
     CHECK(jammed.net.zero_copy_ended == 0);
     CHECK(jammed.net.zero_copy_sends == count + 1);  // 8 are said to be copied by Linux 6.18
-    const net_outcome echoed = echo_across(veth);
+    const net_outcome echoed = across(veth, echo_across);
     CHECK(echoed.net.zero_copy_sends > 0);
     CHECK(echoed.net.zero_copy_ended == 0);
     CHECK(echoed.net.fixed_regions == 1);
