@@ -6,43 +6,20 @@
 #include <chrono>
 #include <cstdio>
 
+#include "../common/figures.hpp"
+
 namespace echo {
 
 using namespace sluice;
 
 task<> server::run(reactor& home) {
-    auto listener = tcp_listener::open(home, succession_.listeners());
-    if (!listener) {
-        fail(explain_receive_error(listener.error(), home));
-        co_return;
-    }
     core& mine = cores_[home.index()];
-    if (started_.fetch_add(1, std::memory_order_relaxed) + 1 == cores_.size()) announce();
-    // Publisher and printer go on for as long as connections do.
-    static_cast<void>(co_await with_nursery([&](nursery& scope) -> task<> {
-        if (options_.stats.count() > 0) {
-            scope.spawn([&] { return publish(home); });
-            if (home.index() == 0) scope.spawn([&] { return print(); });
-        }
-        succession_.run_in(scope, home, service_);
-        auto served =
-            co_await serve(*listener, [&](tcp_stream conn) { return mine.echo(std::move(conn)); });
-        if (!served) fail("accepting failed: " + served.error().message());
-        scope.request_stop();
-    }));
-    received_.add(home);
-}
-
-void server::announce() const {
-    std::printf("listening on %s with %u reactors\n",
-                succession_.listeners().local().to_string().c_str(), service_.reactors());
-    std::fflush(stdout);
-}
-
-// One reactor's failure ends the service: the others would serve a part of the connections only.
-void server::fail(const std::string& why) {
-    if (!failed_.exchange(true)) std::fprintf(stderr, "sluice-echo: %s\n", why.c_str());
-    service_.request_stop();
+    const auto begin = [&](nursery& scope) {
+        if (options_.stats.count() <= 0) return;
+        scope.spawn([&] { return publish(home); });
+        if (home.index() == 0) scope.spawn([&] { return print(); });
+    };
+    co_await serve_on(home, begin, [&mine](tcp_stream conn) { return mine.echo(std::move(conn)); });
 }
 
 // Most of the time a connection is this coroutine's frame, so it is kept small.
@@ -59,7 +36,7 @@ void core::count_message() {
     ++messages;
     if (whole->options_.exit_after_messages == 0) return;
     if (whole->left_until_exit_.fetch_sub(1, std::memory_order_relaxed) == 1)
-        whole->service_.request_stop();
+        whole->home_service().request_stop();
 }
 
 task<> server::publish(reactor& home) {
@@ -98,14 +75,6 @@ figures server::sum_of_published() {
     return sum;
 }
 
-namespace {
-
-double per(std::uint64_t amount, double divisor) {
-    return divisor > 0 ? static_cast<double>(amount) / divisor : 0;
-}
-
-}  // namespace
-
 task<> server::print() {
     figures before = sum_of_published();
     auto since = std::chrono::steady_clock::now();
@@ -118,13 +87,13 @@ task<> server::print() {
         const std::uint64_t messages = now.messages - before.messages;
         fmt::print("connections {} | messages/s {:.0f} | MB/s in {:.1f} out {:.1f} | "
                    "zero copy {:.0f} % | enters/message {:.3f} | ENOBUFS {} | capped {}\n",
-                   now.connections, per(messages, seconds),
-                   per(now.bytes_in - before.bytes_in, seconds * 1e6),
-                   per(now.bytes_out - before.bytes_out, seconds * 1e6),
-                   per(100 * (now.zero_copy_bytes - before.zero_copy_bytes),
-                       static_cast<double>(now.bytes_in - before.bytes_in)),
-                   per(now.enters - before.enters, static_cast<double>(messages)), now.enobufs,
-                   now.capped);
+                   now.connections, demo::per(messages, seconds),
+                   demo::per(now.bytes_in - before.bytes_in, seconds * 1e6),
+                   demo::per(now.bytes_out - before.bytes_out, seconds * 1e6),
+                   demo::percent(now.zero_copy_bytes - before.zero_copy_bytes,
+                                 now.bytes_in - before.bytes_in),
+                   demo::per(now.enters - before.enters, static_cast<double>(messages)),
+                   now.enobufs, now.capped);
         std::fflush(stdout);
         before = now;
         since = at;

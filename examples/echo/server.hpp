@@ -10,7 +10,7 @@
 
 #include <sluice/sluice.hpp>
 
-#include "../common/receive_report.hpp"
+#include "../common/core_server.hpp"
 #include "options.hpp"
 
 namespace echo {
@@ -42,14 +42,12 @@ struct core {
 };
 
 //! All reactors' share of one server.
-class server {
+class server final : public demo::core_server {
 public:
     server(const options& o, sluice::service& service, demo::succession& succession)
-        : options_(o),
-          service_(service),
-          succession_(succession),
-          cores_(service.reactors()),
-          received_(o.reactor.zcrx) {
+        : core_server("sluice-echo", service, succession, o.reactor.zcrx),
+          options_(o),
+          cores_(service.reactors()) {
         for (core& c : cores_) c.whole = this;
     }
 
@@ -59,30 +57,17 @@ public:
     //! Received chunks. To be called when the service has ended.
     [[nodiscard]] std::uint64_t messages() const;
 
-    //! The same: what it has received.
-    [[nodiscard]] const demo::receive_report& received() const { return received_; }
-
-    //! Whether a reactor could not do its share; the reason has been printed.
-    [[nodiscard]] bool failed() const { return failed_; }
-
 private:
     friend struct core;
     sluice::task<> publish(sluice::reactor& home);
     sluice::task<> print();
-    void announce() const;
-    void fail(const std::string& why);
     figures sum_of_published();
 
     const options& options_;
-    sluice::service& service_;
-    demo::succession& succession_;
     std::vector<core> cores_;
-    demo::receive_report received_;
-    std::atomic<std::size_t> started_{0};
     const std::chrono::nanoseconds idle_ = options_.idle_timeout.count() > 0
                                                ? std::chrono::nanoseconds(options_.idle_timeout)
                                                : std::chrono::nanoseconds::max();
-    std::atomic<bool> failed_{false};
     std::atomic<std::uint64_t> left_until_exit_{options_.exit_after_messages};
 };
 

@@ -6,7 +6,9 @@
 
 #include <cerrno>
 #include <chrono>
-#include <cstdio>
+#include <utility>
+
+#include "../common/figures.hpp"
 
 namespace proxy {
 
@@ -39,42 +41,21 @@ bool is_our_own(const boost::system::error_code& e) {
     return false;
 }
 
-double per(std::uint64_t amount, double divisor) {
-    return divisor > 0 ? static_cast<double>(amount) / divisor : 0;
-}
-
 }  // namespace
 
 task<> server::run(reactor& home) {
-    auto listener = tcp_listener::open(home, succession_.listeners());
-    if (!listener) {
-        fail(explain_receive_error(listener.error(), home));
-        co_return;
-    }
     figures& mine = cores_[home.index()].done;
-    if (started_.fetch_add(1, std::memory_order_relaxed) + 1 == cores_.size()) announce();
-    // The printer goes on for as long as connections do.
-    static_cast<void>(co_await with_nursery([&](nursery& scope) -> task<> {
-        if (home.index() == 0 && options_.stats > 0ms) scope.spawn([&] { return print(home); });
-        succession_.run_in(scope, home, service_);
-        auto served = co_await serve(
-            *listener, [&](tcp_stream conn) { return client(std::move(conn), mine); });
-        if (!served) fail("accepting failed: " + served.error().message());
-        scope.request_stop();
-    }));
-    received_.add(home);
-}
-
-void server::announce() const {
-    std::printf("listening on %s with %u reactors\n",
-                succession_.listeners().local().to_string().c_str(), service_.reactors());
-    std::fflush(stdout);
-}
-
-// One reactor's failure ends the service: the others would serve a part of the connections only.
-void server::fail(const std::string& why) {
-    if (!failed_.exchange(true)) std::fprintf(stderr, "sluice-proxy: %s\n", why.c_str());
-    service_.request_stop();
+    const auto begin = [&](nursery& scope) {
+        if (home.index() != 0 || options_.stats <= 0ms) return;
+        scope.spawn([&] {
+            return demo::say_figures<figures>(
+                home, home_service(), options_.stats, [this](reactor& r) { return now_of(r); },
+                [this, &home](const figures& now, const figures& before, double seconds) {
+                    say(home, now, before, seconds);
+                });
+        });
+    };
+    co_await serve_on(home, begin, [&](tcp_stream conn) { return client(std::move(conn), mine); });
 }
 
 task<> server::client(tcp_stream conn, figures& mine) {
@@ -135,34 +116,15 @@ figures server::now_of(reactor& home) const {
     return all;
 }
 
-task<> server::print(reactor& home) {
-    std::vector<figures> latest(cores_.size());
-    figures before;
-    auto since = home.now();
-    for (;;) {
-        auto slept = co_await sleep_for(options_.stats);
-        if (!slept) co_return;
-        auto asked = gather(
-            service_, [this](reactor& r) { return now_of(r); }, options_.stats);
-        auto answers = co_await std::move(asked);
-        if (!answers) co_return;
-        figures now;
-        for (std::size_t i = 0; i < latest.size(); ++i) {
-            latest[i] = (*answers)[i].value_or(latest[i]);
-            now += latest[i];
-        }
-        const double seconds = std::chrono::duration<double>(home.now() - since).count();
-        fmt::print(
-            "connections {} | MB/s up {:.1f} down {:.1f} | upstream failures {} | "
-            "refused {} | enters/turn {:.3f} | ENOBUFS {} | capped {} | {}\n",
-            upstreams_.connections(), per(now.bytes.a_to_b - before.bytes.a_to_b, seconds * 1e6),
-            per(now.bytes.b_to_a - before.bytes.b_to_a, seconds * 1e6), now.failures, now.refused,
-            per(now.enters - before.enters, static_cast<double>(now.turns - before.turns)),
-            now.enobufs, now.capped, upstreams_.to_string(home.now()));
-        std::fflush(stdout);
-        before = now;
-        since = home.now();
-    }
+void server::say(reactor& home, const figures& now, const figures& before, double seconds) const {
+    using demo::per;
+    fmt::print("connections {} | MB/s up {:.1f} down {:.1f} | upstream failures {} | "
+               "refused {} | enters/turn {:.3f} | ENOBUFS {} | capped {} | {}\n",
+               upstreams_.connections(), per(now.bytes.a_to_b - before.bytes.a_to_b, seconds * 1e6),
+               per(now.bytes.b_to_a - before.bytes.b_to_a, seconds * 1e6), now.failures,
+               now.refused,
+               per(now.enters - before.enters, static_cast<double>(now.turns - before.turns)),
+               now.enobufs, now.capped, upstreams_.to_string(home.now()));
 }
 
 figures server::total() const {

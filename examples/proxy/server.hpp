@@ -9,7 +9,7 @@
 
 #include <sluice/sluice.hpp>
 
-#include "../common/receive_report.hpp"
+#include "../common/core_server.hpp"
 #include "options.hpp"
 #include "upstreams.hpp"
 
@@ -35,27 +35,19 @@ struct alignas(64) core {
 };
 
 //! All reactors' share of one proxy.
-class server {
+class server final : public demo::core_server {
 public:
     server(const options& o, sluice::service& service, demo::succession& succession)
-        : options_(o),
-          service_(service),
-          succession_(succession),
+        : core_server("sluice-proxy", service, succession, o.reactor.zcrx),
+          options_(o),
           upstreams_(o.upstreams, o.by),
-          cores_(service.reactors()),
-          received_(o.reactor.zcrx) {}
+          cores_(service.reactors()) {}
 
     //! What runs on each reactor.
     sluice::task<> run(sluice::reactor& home);
 
     //! Of all reactors. To be called when the service has ended.
     [[nodiscard]] figures total() const;
-
-    //! The same: what it has received.
-    [[nodiscard]] const demo::receive_report& received() const { return received_; }
-
-    //! Whether a reactor could not do its share; the reason has been printed.
-    [[nodiscard]] bool failed() const { return failed_; }
 
 private:
     //! A connection to an upstream.
@@ -67,19 +59,13 @@ private:
     sluice::task<> client(sluice::tcp_stream conn, figures& mine);
     sluice::task<sluice::result<reached>> reach(sluice::reactor& home, figures& mine);
     void refuse(sluice::tcp_stream& conn, const boost::system::error_code& why, figures& mine);
-    sluice::task<> print(sluice::reactor& home);
-    void announce() const;
-    void fail(const std::string& why);
+    void say(sluice::reactor& home, const figures& now, const figures& before,
+             double seconds) const;
     figures now_of(sluice::reactor& home) const;
 
     const options& options_;
-    sluice::service& service_;
-    demo::succession& succession_;
     upstreams upstreams_;
     std::vector<core> cores_;
-    demo::receive_report received_;
-    std::atomic<std::size_t> started_{0};
-    std::atomic<bool> failed_{false};
     std::atomic<std::int64_t> next_complaint_{0};  // about refused clients, see refuse()
 };
 

@@ -6,20 +6,17 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <utility>
+
+#include "../common/figures.hpp"
 
 namespace sink {
 
 using namespace sluice;
 using namespace std::chrono_literals;
+using demo::percent;
 
 namespace {
-
-double per(std::uint64_t amount, double divisor) {
-    return divisor > 0 ? static_cast<double>(amount) / divisor : 0;
-}
-double percent(std::uint64_t part, std::uint64_t whole) {
-    return per(100 * part, static_cast<double>(whole));
-}
 
 bool is_device(const std::string& name) {
     std::error_code ignored;
@@ -72,43 +69,22 @@ struct server::transfer {
 };
 
 server::server(const options& o, service& all, demo::succession& succession)
-    : options_(o),
-      service_(all),
-      succession_(succession),
+    : core_server("sluice-sink", all, succession, o.reactor.zcrx),
+      options_(o),
       device_(is_device(o.out)),
-      cores_(all.reactors()),
-      received_(o.reactor.zcrx) {}
+      cores_(all.reactors()) {}
 
 task<> server::run(reactor& home) {
-    auto listener = tcp_listener::open(home, succession_.listeners());
-    if (!listener) {
-        fail(explain_receive_error(listener.error(), home));
-        co_return;
-    }
     core& mine = cores_[home.index()];
-    if (started_.fetch_add(1, std::memory_order_relaxed) + 1 == cores_.size()) announce();
-    // The printer goes on for as long as connections do.
-    static_cast<void>(co_await with_nursery([&](nursery& scope) -> task<> {
-        if (home.index() == 0 && options_.stats > 0ms) scope.spawn([&] { return print(home); });
-        succession_.run_in(scope, home, service_);
-        auto served = co_await serve(
-            *listener, [&](tcp_stream conn) { return client(std::move(conn), mine); });
-        if (!served) fail("accepting failed: " + served.error().message());
-        scope.request_stop();
-    }));
-    received_.add(home);
-}
-
-void server::announce() const {
-    std::printf("listening on %s with %u reactors\n",
-                succession_.listeners().local().to_string().c_str(), service_.reactors());
-    std::fflush(stdout);
-}
-
-// One reactor's failure ends the service: the others would serve a part of the connections only.
-void server::fail(const std::string& why) {
-    if (!failed_.exchange(true)) std::fprintf(stderr, "sluice-sink: %s\n", why.c_str());
-    service_.request_stop();
+    const auto begin = [&](nursery& scope) {
+        if (home.index() != 0 || options_.stats <= 0ms) return;
+        scope.spawn([&] {
+            return demo::say_figures<figures>(
+                home, home_service(), options_.stats, [this](reactor& r) { return now_of(r); },
+                say);
+        });
+    };
+    co_await serve_on(home, begin, [&](tcp_stream conn) { return client(std::move(conn), mine); });
 }
 
 std::string server::next_name() {
@@ -243,33 +219,13 @@ figures server::now_of(reactor& home) const {
     return all;
 }
 
-task<> server::print(reactor& home) {
-    std::vector<figures> latest(cores_.size());
-    figures before;
-    auto since = home.now();
-    for (;;) {
-        auto slept = co_await sleep_for(options_.stats);
-        if (!slept) co_return;
-        auto asked = gather(
-            service_, [this](reactor& r) { return now_of(r); }, options_.stats);
-        auto answers = co_await std::move(asked);
-        if (!answers) co_return;
-        figures now;
-        for (std::size_t i = 0; i < latest.size(); ++i) {
-            latest[i] = (*answers)[i].value_or(latest[i]);
-            now += latest[i];
-        }
-        const double seconds = std::chrono::duration<double>(home.now() - since).count();
-        fmt::print(
-            "connections {} | MB/s {:.1f} | zero copy {:.0f} % | {} | fsyncs {} | failed {} "
-            "| refused {} | ENOBUFS {} | capped {}\n",
-            now.connections, per(now.writes.bytes - before.writes.bytes, seconds * 1e6),
-            percent(now.zero_copy_bytes - before.zero_copy_bytes, now.bytes_in - before.bytes_in),
-            shares(now.writes), now.syncs, now.failed, now.refused, now.enobufs, now.capped);
-        std::fflush(stdout);
-        before = now;
-        since = home.now();
-    }
+void server::say(const figures& now, const figures& before, double seconds) {
+    fmt::print(
+        "connections {} | MB/s {:.1f} | zero copy {:.0f} % | {} | fsyncs {} | failed {} "
+        "| refused {} | ENOBUFS {} | capped {}\n",
+        now.connections, demo::per(now.writes.bytes - before.writes.bytes, seconds * 1e6),
+        percent(now.zero_copy_bytes - before.zero_copy_bytes, now.bytes_in - before.bytes_in),
+        shares(now.writes), now.syncs, now.failed, now.refused, now.enobufs, now.capped);
 }
 
 figures server::total() const {

@@ -10,7 +10,7 @@
 
 #include <sluice/sluice.hpp>
 
-#include "../common/receive_report.hpp"
+#include "../common/core_server.hpp"
 #include "options.hpp"
 
 namespace sink {
@@ -41,7 +41,7 @@ struct alignas(64) core {
 };
 
 //! All reactors' share of one sink.
-class server {
+class server final : public demo::core_server {
 public:
     server(const options& o, sluice::service& service, demo::succession& succession);
 
@@ -51,34 +51,21 @@ public:
     //! Of all reactors. To be called when the service has ended.
     [[nodiscard]] figures total() const;
 
-    //! The same: what it has received.
-    [[nodiscard]] const demo::receive_report& received() const { return received_; }
-
-    //! Whether a reactor could not do its share; the reason has been printed.
-    [[nodiscard]] bool failed() const { return failed_; }
-
 private:
     struct transfer;
     sluice::task<> client(sluice::tcp_stream conn, core& mine);
     sluice::task<> store(transfer& t, sluice::nursery& scope, core& mine);
     sluice::task<> receive(transfer& t, sluice::file_writer& writer);
     sluice::task<> finish(transfer& t, sluice::file_writer& writer);
-    sluice::task<> print(sluice::reactor& home);
+    static void say(const figures& now, const figures& before, double seconds);
     std::string next_name();
     void report(const transfer& t) const;
     void refuse(sluice::tcp_stream& conn, core& mine) const;
-    void announce() const;
-    void fail(const std::string& why);
     figures now_of(sluice::reactor& home) const;
 
     const options& options_;
-    sluice::service& service_;
-    demo::succession& succession_;
     const bool device_;  // the one thing that all connections would write to
     std::vector<core> cores_;
-    demo::receive_report received_;
-    std::atomic<std::size_t> started_{0};
-    std::atomic<bool> failed_{false};
     std::atomic<bool> device_in_use_{false};
     std::atomic<std::uint64_t> names_{0};
 };
