@@ -9,6 +9,9 @@ passed=0
 ip() { /tools/ip "$@"; }
 ethtool() { /tools/ethtool "$@"; }
 
+# What a script does, besides, when something has failed.
+if_failed() { :; }
+
 # expect NAME COMMAND...
 expect() {
     expected=$1
@@ -18,10 +21,24 @@ expect() {
     else
         echo "FAILED: $expected"
         failed=$((failed + 1))
+        if_failed
     fi
 }
 
 not() { ! "$@"; }
+same() { diff "$1" "$2"; }
+
+# nic_settings FILE: all of sw0 that sluice-nic may change, as ethtool sees it, and what that cannot see
+nic_settings() {
+    {
+        ethtool -g sw0
+        ethtool -l sw0
+        ethtool -k sw0 | grep -E 'ntuple|rx-gro-hw'
+        ethtool -x sw0
+        ethtool -n sw0
+        sluice-nic check sw0 --json | grep -E 'defer_hard|gro_flush'
+    } >"$1" 2>&1
+}
 
 # client_apart: with the software NIC: its one end is 10.78.0.1, and the other 10.78.0.2, of a client in
 # the namespace `client`

@@ -7,18 +7,8 @@
 # shellcheck disable=SC1091,SC2154  # of functions.sh
 . ./functions.sh
 
-# As in functions.sh, and shows what the last program said.
-expect() {
-    name=$1
-    shift
-    if "$@"; then
-        passed=$((passed + 1))
-    else
-        echo "FAILED: $name"
-        cat out err 2>/dev/null
-        failed=$((failed + 1))
-    fi
-}
+# Shows what the last program said.
+if_failed() { cat out err 2>/dev/null; }
 
 # status EXPECTED OPTION...: sluice-nic ends with it; its words are in out and err
 status() {
@@ -33,19 +23,6 @@ status() {
 }
 
 says() { grep -q -e "$1" out err; }
-same() { diff "$1" "$2"; }
-
-# Everything that sluice-nic may change, as ethtool sees it.
-dump() {
-    {
-        ethtool -g sw0
-        ethtool -l sw0
-        ethtool -k sw0 | grep -E 'ntuple|rx-gro-hw'
-        ethtool -x sw0
-        ethtool -n sw0
-        sluice-nic check sw0 --json | grep -E 'defer_hard|gro_flush'
-    } >"$1" 2>&1
-}
 
 indirection_is() { # indirection_is QUEUE...: the main table holds these queues and no others
     found=$(ethtool -x sw0 | sed -n '/^RX flow hash/,/^RSS hash/s/^ *[0-9]*: *//p' | tr -s ' ' '\n' |
@@ -60,7 +37,7 @@ client_apart
 
 echo "== check and plan change nothing"
 wanted="--queues 2-3 --port 7000"
-dump before
+nic_settings before
 expect "something is missing" status 3 check sw0 $wanted
 expect "header split and why" says '^missing  header split'
 expect "RSS and why" says '^missing  RSS .*queues 2-3'
@@ -71,7 +48,7 @@ expect "plan: split" says '^ethtool -G sw0 tcp-data-split on hds-thresh 0$'
 expect "plan: RSS" says '^ethtool -X sw0 equal 2$'
 expect "plan: context" says '^ethtool -X sw0 context new start 2 equal 2$'
 expect "plan: IPv6 rule" says '^ethtool -N sw0 flow-type tcp6 dst-port 7000 context'
-dump after
+nic_settings after
 expect "nothing has changed" same before after
 
 echo "== apply and restore"
@@ -84,7 +61,7 @@ expect "ethtool: rules" [ "$(ethtool -n sw0 | grep -c 'Dest port: 7000')" = 2 ]
 expect "a second apply" status 1 apply sw0 $wanted
 expect "says why" says 'restore first'
 expect "restore" status 0 restore sw0
-dump after
+nic_settings after
 expect "all is as before" same before after
 expect "the journal is gone" status 1 restore sw0
 expect "says so" says 'there is no journal'
@@ -104,7 +81,7 @@ while [ $step -le $steps ]; do
     kill -KILL $pid
     wait $pid 2>/dev/null
     expect "restore after a kill at step $step" status 0 restore sw0
-    dump after
+    nic_settings after
     expect "all is as before, step $step" same before after
     step=$((step + 1))
 done
@@ -112,7 +89,7 @@ done
 echo "== one queue, and what was set before is put back"
 ethtool -X sw0 weight 1 2 3 2
 ethtool -G sw0 hds-thresh 128
-dump before
+nic_settings before
 expect "the threshold" status 3 check sw0
 expect "says its value" says 'hds-thresh is 128'
 expect "apply" status 0 apply sw0 --port 7001 --defer-hard-irqs 5 --gro-flush-timeout 20000
@@ -122,28 +99,28 @@ expect "check" status 0 check sw0 --port 7001 --json
 expect "NAPI" says '"defer_hard_irqs": 5'
 expect "NAPI timeout" says '"gro_flush_timeout_ns": 20000'
 expect "restore" status 0 restore sw0
-dump after
+nic_settings after
 expect "all is as before" same before after
 ethtool -X sw0 default
 ethtool -G sw0 hds-thresh 0
 
 echo "== more channels"
 ethtool -L sw0 combined 2
-dump before
+nic_settings before
 expect "a queue too few" status 3 check sw0 --queues 3
 expect "says so" says 'needs more channels'
 expect "apply" status 0 apply sw0 --queues 3
 expect "ethtool" sh -c "/tools/ethtool -l sw0 | tail -n 5 | grep -q 'Combined:.*4'"
 expect "check" status 0 check sw0 --queues 3
 expect "restore" status 0 restore sw0
-dump after
+nic_settings after
 expect "all is as before" same before after
 expect "no such queue" status 4 check sw0 --queues 9
 expect "says how many" says 'there is no queue 9'
 ethtool -L sw0 combined 4
 
 echo "== a rule of somebody else"
-dump before
+nic_settings before
 ethtool -N sw0 flow-type tcp4 dst-port 7000 action 1 >/dev/null
 location=$(ethtool -n sw0 | sed -n 's/^Filter: //p')
 expect "cannot" status 4 check sw0 $wanted
@@ -151,7 +128,7 @@ expect "says where" says "leads port 7000 elsewhere: location $location"
 expect "apply" status 4 apply sw0 $wanted
 expect "no journal" [ ! -e /run/sluice/nic-sw0.json ]
 ethtool -N sw0 delete $location
-dump after
+nic_settings after
 expect "nothing has changed" same before after
 
 echo "== a server on the queue"
@@ -180,7 +157,7 @@ kill -TERM $echo_pid
 wait $echo_pid
 expect "the server ends well" [ $? -eq 0 ]
 expect "restore" status 0 restore sw0
-dump after
+nic_settings after
 expect "all is as before" same before after
 
 echo "== a server that sets the NIC up itself"
@@ -218,7 +195,7 @@ kill -TERM $echo_pid
 wait $echo_pid
 expect "it ends well: status $?" [ $? -eq 0 ]
 expect "without copies" grep -q 'zero copy [1-9]' second.log
-dump after
+nic_settings after
 expect "all is as before" same before after
 expect "no journal is left" [ ! -e /run/sluice/nic-sw0.json ]
 [ $failed -eq 0 ] || cat first.log second.log
@@ -240,7 +217,7 @@ expect "without copies" grep -q 'zero copy [1-9]' both.log
 grep placement both.log
 expect "every connection was accepted by the core of its queue" \
     grep -q '^placement: 50 accepted right, 0 handed over, 0 misplaced, 0 not known, 0 detours' both.log
-dump after
+nic_settings after
 expect "all is as before" same before after
 
 echo "== connections stay where the kernel's hash puts them"
@@ -269,7 +246,7 @@ wait $upstream_pid
 grep placement proxy.log
 expect "both sides of every connection" sh -c "grep -q '^placement: 32 accepted right, 0 handed over' proxy.log &&
     grep -q '^placement: 32 connected right, 0 elsewhere' proxy.log"
-dump after
+nic_settings after
 expect "all is as before" same before after
 [ $failed -eq 0 ] || cat both.log kernel.log proxy.log
 
@@ -286,7 +263,7 @@ for pair in 'torn:is damaged' 'old:before the machine was started' 'other:is of 
 done
 expect "nothing was undone" status 0 check sw0 $wanted
 expect "restore" status 0 restore sw0
-dump after
+nic_settings after
 expect "all is as before" same before after
 
 finish

@@ -10,20 +10,8 @@
 area="--area-size 16m --max-area-size 16m"
 journal=/run/sluice/nic-sw0.json
 
-# As in functions.sh, and has logs shown.
-expect() {
-    name=$1
-    shift
-    if "$@"; then
-        passed=$((passed + 1))
-    else
-        echo "FAILED: $name"
-        failed=$((failed + 1))
-        trouble=1
-    fi
-}
-
-same() { diff "$1" "$2"; }
+# Has logs shown.
+if_failed() { trouble=1; }
 
 # eventually COMMAND...: within a minute
 eventually() {
@@ -35,19 +23,8 @@ eventually() {
     done
 }
 
-# Everything that is set, as ethtool sees it.
-dump() {
-    {
-        ethtool -g sw0
-        ethtool -l sw0
-        ethtool -k sw0 | grep -E 'ntuple|rx-gro-hw'
-        ethtool -x sw0
-        ethtool -n sw0
-    } >"$1" 2>&1
-}
-
 is_as_before() {
-    dump now
+    nic_settings now
     same initial now
 }
 is_restored() { [ ! -e $journal ] && is_as_before; }
@@ -294,7 +271,7 @@ stop() {
 
 client_apart
 ip link set lo up
-dump initial
+nic_settings initial
 [ $# -gt 0 ] || set -- two kill restart stop
 for part; do
     case $part in
