@@ -149,15 +149,14 @@ void recv_source::complete(operation& op, std::int32_t result, std::uint32_t fla
     zc_->fill = zc_->fill - zc_->fill / 8 + size / 8;
     net_context& n = net();
     rx_buffer slice = n.zero_copy()->take(n.io().rings().big_half(), size, *zc_->account, zc_->via);
-    if (closed_ || worth_copying_leased(size)) return keep(std::move(slice));
     count_in(size);
-    n.stats().zero_copy_bytes += size;
-    try {
-        slices_.push(slice);
-        pending_ += size;
-    } catch (const std::bad_alloc&) {
-        lose();
-    }
+    if (closed_) return;
+    const bool copies = worth_copying_leased(size);
+    if (!copies)
+        n.stats().zero_copy_bytes += size;
+    else if (zc_->via != 0)
+        n.stats().detoured_bytes += size;
+    append(std::move(slice), copies);
 }
 
 void recv_source::deliver_from_heap(std::int32_t result) noexcept {
@@ -166,39 +165,31 @@ void recv_source::deliver_from_heap(std::int32_t result) noexcept {
 }
 
 [[gnu::noinline]] void recv_source::keep(rx_buffer&& slice) noexcept {
+    count_in(static_cast<std::uint32_t>(slice.size()));
+    if (!closed_) append(std::move(slice), worth_copying(slice));
+}
+
+inline void recv_source::append(rx_buffer&& slice, bool copies) noexcept {
     const auto size = static_cast<std::uint32_t>(slice.size());
-    count_in(size);
-    if (closed_) return;
     try {
-        if (worth_copying(slice)) {
-            if (via() != 0 && slice.block()->source != nullptr)
-                net().stats().detoured_bytes += size;
+        if (copies) {
             slice = slice.copy();
             ++net().stats().copied_out;
-        } else if (zero_copy_ && slice.block()->source != nullptr) {
-            net().stats().zero_copy_bytes += size;
         }
         slices_.push(slice);
         pending_ += size;
     } catch (const std::bad_alloc&) {
-        lose();
+        end(brief_error::of_errno(ENOMEM));  // bytes are lost, so the connection is
+        net().io().cancel(*this);
     }
-}
-
-// Bytes had no place: the connection ends.
-void recv_source::lose() noexcept {
-    end(brief_error::of_errno(ENOMEM));
-    net().io().cancel(*this);
 }
 
 // A slice keeps its buffer from the kernel. Small ones are not worth that when this connection has
 // many or buffers run low; when they run out no slice is, or a few that read slowly would stop all.
 // What is copied is bounded by max_pending_bytes for each connection.
 bool recv_source::worth_copying(const rx_buffer& slice) const noexcept {
-    const reactor_options& options = net().options();
-    const buffer_source* source = slice.block()->source;
-    if (source == nullptr) return slice.size() < options.heap_receive_size / 4;
-    return zero_copy_ ? worth_copying_leased(slice.size()) : worth_copying_copied(slice.size());
+    if (slice.block()->source != nullptr) return worth_copying_copied(slice.size());
+    return slice.size() < net().options().heap_receive_size / 4;
 }
 
 // The same of what lies in a chunk. A connection hoards that holds more than it was granted; above

@@ -112,7 +112,7 @@ private:
     void deliver_zero_copy(std::uint32_t size) noexcept;
     void deliver_from_heap(std::int32_t result) noexcept;
     void keep(rx_buffer&& slice) noexcept;
-    void lose() noexcept;
+    void append(rx_buffer&& slice, bool copies) noexcept;
     void count_in(std::uint32_t size) noexcept;
     void on_terminal(std::int32_t result, bool had_data, bool from_heap) noexcept;
     void on_failure(std::int32_t error_number, bool from_heap) noexcept;
@@ -129,7 +129,6 @@ private:
     [[nodiscard]] bool worth_copying_leased(std::size_t size) const noexcept;
     [[nodiscard]] supply& draws_on() const noexcept;
     void open_account();
-    [[nodiscard]] std::uint32_t via() const noexcept { return zc_ != nullptr ? zc_->via : 0; }
     void ask_for_room() noexcept;
     void starve() noexcept;
     // The connection that this is a part of.
