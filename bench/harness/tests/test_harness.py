@@ -106,7 +106,6 @@ class Servers(unittest.TestCase):
             self.assertGreaterEqual(server.cpu_seconds(one.pid), 0.3)
             self.assertGreater(server.resident_bytes(one.pid), 1 << 20)
 
-
     def test_what_was_copied_is_read_when_it_ends(self):
         port = server.free_port()
         says = ("import signal,socket,sys\ns=socket.socket()\ns.bind(('127.0.0.1',%d))\n"

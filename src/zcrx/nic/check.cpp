@@ -235,7 +235,7 @@ private:
     }
 
     void interrupts() {
-        for (const nic_step& step : plan_nic(s_, r_))
+        for (const nic_step& step : plan_)
             if (step.set.what == nic_setting::kind::irq_affinity)
                 return say("interrupts", verdict::missing, "other CPUs than asked for",
                            step.command);
@@ -256,7 +256,7 @@ private:
 
     //! The plan's command of a kind.
     std::string command(nic_setting::kind kind) const {
-        for (const nic_step& step : plan_nic(s_, r_))
+        for (const nic_step& step : plan_)
             if (step.set.what == kind) return step.command;
         return {};
     }
@@ -264,6 +264,7 @@ private:
     const nic_state& s_;
     const nic_request& r_;
     const detail::nic_target target_;
+    const std::vector<nic_step> plan_ = plan_nic(s_, r_);  // that the remedies are of
     std::vector<nic_requirement> found_;
 };
 
